@@ -1,0 +1,169 @@
+//! The only opener of kernel files: below the configured proc, sys, root and udev folders, with
+//! bounded reads.
+//!
+//! Must not know what any file contains.
+
+use super::Error;
+use rustix::fs::{FsWord, fstatfs};
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+/// No kernel file that is read whole is larger than this; what is larger is refused.
+const LIMIT: usize = 16 << 20;
+/// What a first read asks for. Larger than all but a few files, so that one call takes them whole.
+const FIRST_READ: usize = 16 << 10;
+
+const PROC_SUPER_MAGIC: FsWord = 0x9fa0;
+const SYSFS_MAGIC: FsWord = 0x6265_6572;
+
+/// Where the kernel's files are found. Fixtures stand in for the kernel by other paths.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Root {
+    /// `/proc`.
+    pub procfs: PathBuf,
+    /// `/sys`.
+    pub sysfs: PathBuf,
+    /// `/`: the root of the host's file systems.
+    pub rootfs: PathBuf,
+    /// `/run/udev/data`.
+    pub udev_data: PathBuf,
+}
+
+impl Root {
+    /// A file below `/proc`, to be read at every pass.
+    #[must_use]
+    pub fn proc(&self, path: impl AsRef<Path>) -> KernelFile {
+        KernelFile::new(self.procfs.join(path))
+    }
+
+    /// A file below `/sys`, to be read at every pass.
+    #[must_use]
+    pub fn sys(&self, path: impl AsRef<Path>) -> KernelFile {
+        KernelFile::new(self.sysfs.join(path))
+    }
+}
+
+/// A kernel file that is read at every pass: opened once and read again with pread(2), which
+/// makes proc and sysfs produce the text anew. Any other file system's files (a fixture's) are
+/// opened each time, since they may be replaced under the same name.
+#[derive(Debug)]
+pub struct KernelFile {
+    path: PathBuf,
+    kept: Option<File>,
+}
+
+impl KernelFile {
+    /// A file at `path`; nothing is opened yet.
+    #[must_use]
+    pub fn new(path: PathBuf) -> Self {
+        Self { path, kept: None }
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Reads the whole file into `buffer`, in place of what that held.
+    ///
+    /// # Errors
+    /// [`Error::NoData`] where there is no such file, [`Error::Read`] where it cannot be read.
+    pub fn read<'b>(&mut self, buffer: &'b mut Vec<u8>) -> Result<&'b [u8], Error> {
+        let failed = |path: &Path, source: io::Error| match source.kind() {
+            io::ErrorKind::NotFound => Error::NoData(format!("{} does not exist", path.display())),
+            _ => Error::Read { path: path.to_owned(), source },
+        };
+        if let Some(file) = &self.kept {
+            match read_at_start(file, buffer) {
+                Ok(length) => return Ok(buffer.get(..length).unwrap_or_default()),
+                // The device behind the file has gone, perhaps to come back under the same name.
+                Err(_) => self.kept = None,
+            }
+        }
+        let file = File::open(&self.path).map_err(|error| failed(&self.path, error))?;
+        let length = read_at_start(&file, buffer).map_err(|error| failed(&self.path, error))?;
+        if made_by_kernel(&file) {
+            self.kept = Some(file);
+        }
+        Ok(buffer.get(..length).unwrap_or_default())
+    }
+
+    /// As [`KernelFile::read`], with `None` in place of an error: for what is merely absent when
+    /// it cannot be read.
+    pub fn read_if_there<'b>(&mut self, buffer: &'b mut Vec<u8>) -> Option<&'b [u8]> {
+        self.read(buffer).ok()
+    }
+}
+
+/// Reads a small file once (an attribute that does not change, a device's name), without keeping
+/// it open, and trims the white space around it.
+///
+/// # Errors
+/// What open(2) or read(2) said, or that the text is over 16 MiB.
+pub fn read_once(path: &Path) -> io::Result<Vec<u8>> {
+    let mut buffer = Vec::new();
+    let length = read_at_start(&File::open(path)?, &mut buffer)?;
+    buffer.truncate(length);
+    Ok(buffer.trim_ascii().to_vec())
+}
+
+fn made_by_kernel(file: &File) -> bool {
+    fstatfs(file).is_ok_and(|stat| [PROC_SUPER_MAGIC, SYSFS_MAGIC].contains(&stat.f_type))
+}
+
+/// Reads from the start to the end. The buffer's length is kept at its capacity from one call to
+/// the next, so that it is zeroed once; what was read is its first `n` bytes.
+fn read_at_start(file: &File, buffer: &mut Vec<u8>) -> io::Result<usize> {
+    if buffer.len() < FIRST_READ {
+        buffer.resize(FIRST_READ, 0);
+    }
+    let mut length = 0;
+    loop {
+        if length == buffer.len() {
+            if length >= LIMIT {
+                return Err(io::Error::new(io::ErrorKind::FileTooLarge, "over 16 MiB"));
+            }
+            buffer.resize(length * 2, 0);
+        }
+        match file.read_at(buffer.get_mut(length..).unwrap_or_default(), length as u64) {
+            Ok(0) => return Ok(length),
+            Ok(count) => length += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn proc_files_are_kept_and_read_anew() {
+        let mut file = KernelFile::new("/proc/uptime".into());
+        let mut buffer = Vec::new();
+        let first = file.read(&mut buffer).unwrap().to_vec();
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        assert!(file.kept.is_some());
+        assert_ne!(first, file.read(&mut buffer).unwrap());
+    }
+
+    #[test]
+    fn a_file_that_is_replaced_is_seen() {
+        let dir = std::env::temp_dir().join(format!("musterd-root-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        let path = dir.join("a");
+        let mut file = KernelFile::new(path.clone());
+        let mut buffer = Vec::new();
+        assert!(matches!(file.read(&mut buffer), Err(Error::NoData(_))));
+        std::fs::write(&path, "one").unwrap();
+        assert_eq!(file.read(&mut buffer).unwrap(), b"one");
+        std::fs::write(dir.join("b"), "x".repeat(100_000)).unwrap();
+        std::fs::rename(dir.join("b"), &path).unwrap();
+        assert_eq!(file.read(&mut buffer).unwrap().len(), 100_000);
+        std::fs::remove_dir_all(&dir).unwrap();
+    }
+}

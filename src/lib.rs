@@ -1,0 +1,5 @@
+//! musterd: one daemon per node.
+#![forbid(unsafe_code)]
+
+pub mod host;
+pub mod metric;

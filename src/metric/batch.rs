@@ -1,0 +1,423 @@
+//! All samples of one pass, in one growing arena: filled by the rooms, read by the encoders, then
+//! cleared and filled again, so that a pass in the steady state allocates nothing per sample.
+//!
+//! Must not know: any source of values, any output format beyond the escaping of label values
+//! (which text 0.0.4 and OpenMetrics share: backslash, quote and line feed).
+
+use super::{Family, Kind};
+use std::ops::Range;
+
+/// A range of one of the batch's arenas. `u32`: a pass of 4 GiB is not a pass.
+type Span = Range<u32>;
+
+/// A set of labels, rendered once and used for many samples: `cpu="0",mode="idle"`.
+///
+/// For label sets that stay from pass to pass (a device's), keeping one of these spares the
+/// escaping at every sample.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Labels(Vec<u8>);
+
+impl Labels {
+    /// Renders label names and values. Names must be valid label names; values may be any text.
+    #[must_use]
+    pub fn new(pairs: &[(&str, &str)]) -> Self {
+        let mut text = Vec::new();
+        render_labels(pairs, &mut text);
+        Self(text)
+    }
+
+    /// The rendered form, without braces.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+/// Buckets of a native (exponential, base 2) histogram.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Native<'a> {
+    /// Resolution: bucket `i` ends at `2^(i / 2^schema)`. -4 to 8, as Prometheus has it.
+    pub schema: i8,
+    /// Observations in `[0, zero_threshold]` are counted in `zero_count`.
+    pub zero_threshold: f64,
+    /// Count of the zero bucket.
+    pub zero_count: u64,
+    /// Index of the first element of `counts`.
+    pub first: i32,
+    /// Counts of consecutive positive buckets, each by itself (not cumulated).
+    pub counts: &'a [u64],
+}
+
+/// One histogram sample.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Histogram<'a> {
+    /// Upper bounds of the classic buckets, rising, without `+Inf`.
+    pub bounds: &'a [f64],
+    /// Counts of the classic buckets, each by itself (not cumulated): one more than bounds, the
+    /// last for what lies above them all.
+    pub counts: &'a [u64],
+    /// Sum of the observed values.
+    pub sum: f64,
+    /// The same observations at a finer resolution.
+    pub native: Option<Native<'a>>,
+}
+
+/// The value of one sample.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Point<'a> {
+    /// A counter's, a gauge's or an untyped value.
+    Number(f64),
+    /// A histogram's buckets.
+    Histogram(Histogram<'a>),
+}
+
+#[derive(Clone, Debug)]
+enum Value {
+    Number(f64),
+    Histogram { bounds: Span, counts: Span, sum: f64, native: Option<NativeRow> },
+}
+
+#[derive(Clone, Debug)]
+struct NativeRow {
+    schema: i8,
+    zero_threshold: f64,
+    zero_count: u64,
+    first: i32,
+    counts: Span,
+}
+
+#[derive(Clone, Debug)]
+struct Sample {
+    labels: Span,
+    value: Value,
+}
+
+#[derive(Clone, Debug)]
+struct Head {
+    name: Span,
+    help: &'static str,
+    kind: Kind,
+    samples: Span,
+}
+
+/// All samples of one pass.
+///
+/// Samples follow the family they belong to: [`Batch::begin`], then [`Batch::sample`] as often as
+/// there are series, then the next family. A family without samples is not exposed.
+#[derive(Clone, Debug, Default)]
+pub struct Batch {
+    text: Vec<u8>,
+    heads: Vec<Head>,
+    samples: Vec<Sample>,
+    bounds: Vec<f64>,
+    counts: Vec<u64>,
+}
+
+/// A place in a batch to return to with [`Batch::rollback`].
+#[derive(Clone, Copy, Debug)]
+pub struct Mark {
+    text: usize,
+    heads: usize,
+    samples: usize,
+    bounds: usize,
+    counts: usize,
+}
+
+/// A family of a batch, for an encoder.
+#[derive(Clone, Debug)]
+pub struct FamilyRef<'a> {
+    /// Full name.
+    pub name: &'a [u8],
+    /// Help text, not yet escaped.
+    pub help: &'static str,
+    /// Its kind.
+    pub kind: Kind,
+    batch: &'a Batch,
+    samples: Span,
+}
+
+/// A sample of a batch, for an encoder.
+#[derive(Clone, Copy, Debug)]
+pub struct SampleRef<'a> {
+    /// Labels in rendered, escaped form, without braces; empty when there are none.
+    pub labels: &'a [u8],
+    /// The value.
+    pub point: Point<'a>,
+}
+
+impl Batch {
+    /// An empty batch.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Empties the batch and keeps its memory for the next pass.
+    pub fn clear(&mut self) {
+        self.text.clear();
+        self.heads.clear();
+        self.samples.clear();
+        self.bounds.clear();
+        self.counts.clear();
+    }
+
+    /// Begins a family; the samples that follow are its own.
+    pub fn begin(&mut self, family: &Family) {
+        debug_assert!(!family.name.contains('*'), "{}: needs begin_named", family.name);
+        let start = self.text.len();
+        self.text.extend_from_slice(family.name.as_bytes());
+        self.push_head(start, family);
+    }
+
+    /// Begins a family of a `*` declaration, with `part` in place of the `*`. Bytes of `part` that
+    /// a metric name cannot have become `_`.
+    pub fn begin_named(&mut self, family: &Family, part: &[u8]) {
+        let start = self.text.len();
+        let (before, after) = family.name.split_once('*').unwrap_or((family.name, ""));
+        self.text.extend_from_slice(before.as_bytes());
+        self.text.extend(part.iter().map(|&byte| match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'_' => byte,
+            _ => b'_',
+        }));
+        self.text.extend_from_slice(after.as_bytes());
+        self.push_head(start, family);
+    }
+
+    fn push_head(&mut self, start: usize, family: &Family) {
+        let samples = position(self.samples.len());
+        self.heads.push(Head {
+            name: position(start)..position(self.text.len()),
+            help: family.help,
+            kind: family.kind,
+            samples: samples..samples,
+        });
+    }
+
+    /// Adds a sample to the family begun last.
+    pub fn sample(&mut self, labels: &[(&str, &str)], value: f64) {
+        let labels = self.render(labels);
+        self.push(Sample { labels, value: Value::Number(value) });
+    }
+
+    /// Adds a sample whose labels are rendered already.
+    pub fn sample_with(&mut self, labels: &Labels, value: f64) {
+        let labels = self.copy(labels);
+        self.push(Sample { labels, value: Value::Number(value) });
+    }
+
+    /// Begins a family and adds its only sample, one without labels.
+    pub fn value(&mut self, family: &Family, value: f64) {
+        self.begin(family);
+        self.sample(&[], value);
+    }
+
+    /// Adds a histogram sample to the family begun last.
+    pub fn histogram(&mut self, labels: &[(&str, &str)], histogram: &Histogram<'_>) {
+        let labels = self.render(labels);
+        let bounds = append(&mut self.bounds, histogram.bounds);
+        let counts = append(&mut self.counts, histogram.counts);
+        let native = histogram.native.map(|native| NativeRow {
+            schema: native.schema,
+            zero_threshold: native.zero_threshold,
+            zero_count: native.zero_count,
+            first: native.first,
+            counts: append(&mut self.counts, native.counts),
+        });
+        let value = Value::Histogram { bounds, counts, sum: histogram.sum, native };
+        self.push(Sample { labels, value });
+    }
+
+    fn push(&mut self, sample: Sample) {
+        self.samples.push(sample);
+        let end = position(self.samples.len());
+        match self.heads.last_mut() {
+            Some(head) => head.samples.end = end,
+            None => debug_assert!(false, "a sample before any family"),
+        }
+    }
+
+    fn render(&mut self, labels: &[(&str, &str)]) -> Span {
+        let start = position(self.text.len());
+        render_labels(labels, &mut self.text);
+        start..position(self.text.len())
+    }
+
+    fn copy(&mut self, labels: &Labels) -> Span {
+        append(&mut self.text, &labels.0)
+    }
+
+    /// The place reached so far.
+    #[must_use]
+    pub fn mark(&self) -> Mark {
+        Mark {
+            text: self.text.len(),
+            heads: self.heads.len(),
+            samples: self.samples.len(),
+            bounds: self.bounds.len(),
+            counts: self.counts.len(),
+        }
+    }
+
+    /// Forgets all that came after `mark`: what a source that failed half-way has left behind.
+    pub fn rollback(&mut self, mark: Mark) {
+        self.text.truncate(mark.text);
+        self.heads.truncate(mark.heads);
+        self.samples.truncate(mark.samples);
+        self.bounds.truncate(mark.bounds);
+        self.counts.truncate(mark.counts);
+    }
+
+    /// The number of samples; a histogram is one.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.samples.len()
+    }
+
+    /// Whether there is no sample.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.samples.is_empty()
+    }
+
+    /// The families that have samples, in the order they were begun.
+    pub fn families(&self) -> impl Iterator<Item = FamilyRef<'_>> {
+        self.heads.iter().filter(|head| !head.samples.is_empty()).map(|head| FamilyRef {
+            name: slice(&self.text, &head.name),
+            help: head.help,
+            kind: head.kind,
+            batch: self,
+            samples: head.samples.clone(),
+        })
+    }
+}
+
+impl<'a> FamilyRef<'a> {
+    /// Its samples, in the order they were added.
+    pub fn samples(&self) -> impl Iterator<Item = SampleRef<'a>> + use<'a> {
+        let batch = self.batch;
+        slice(&batch.samples, &self.samples).iter().map(move |sample| SampleRef {
+            labels: slice(&batch.text, &sample.labels),
+            point: batch.point(&sample.value),
+        })
+    }
+}
+
+impl Batch {
+    fn point(&self, value: &Value) -> Point<'_> {
+        match value {
+            Value::Number(number) => Point::Number(*number),
+            Value::Histogram { bounds, counts, sum, native } => Point::Histogram(Histogram {
+                bounds: slice(&self.bounds, bounds),
+                counts: slice(&self.counts, counts),
+                sum: *sum,
+                native: native.as_ref().map(|row| Native {
+                    schema: row.schema,
+                    zero_threshold: row.zero_threshold,
+                    zero_count: row.zero_count,
+                    first: row.first,
+                    counts: slice(&self.counts, &row.counts),
+                }),
+            }),
+        }
+    }
+}
+
+fn position(length: usize) -> u32 {
+    u32::try_from(length).unwrap_or(u32::MAX)
+}
+
+fn append<T: Copy>(arena: &mut Vec<T>, items: &[T]) -> Span {
+    let start = position(arena.len());
+    arena.extend_from_slice(items);
+    start..position(arena.len())
+}
+
+fn slice<'a, T>(arena: &'a [T], span: &Span) -> &'a [T] {
+    arena.get(span.start as usize..span.end as usize).unwrap_or_default()
+}
+
+fn render_labels(pairs: &[(&str, &str)], out: &mut Vec<u8>) {
+    for (index, (name, value)) in pairs.iter().enumerate() {
+        if index > 0 {
+            out.push(b',');
+        }
+        out.extend_from_slice(name.as_bytes());
+        out.extend_from_slice(b"=\"");
+        escape(value.as_bytes(), out);
+        out.push(b'"');
+    }
+}
+
+fn escape(value: &[u8], out: &mut Vec<u8>) {
+    if !value.iter().any(|byte| matches!(byte, b'\\' | b'"' | b'\n')) {
+        out.extend_from_slice(value);
+        return;
+    }
+    for &byte in value {
+        match byte {
+            b'\\' => out.extend_from_slice(b"\\\\"),
+            b'"' => out.extend_from_slice(b"\\\""),
+            b'\n' => out.extend_from_slice(b"\\n"),
+            _ => out.push(byte),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const UP: Family = Family::gauge("up", &["a"], "Is up.");
+    const MEMORY: Family = Family::gauge("node_memory_*_bytes", &[], "Memory.");
+
+    #[test]
+    fn families_keep_their_samples() {
+        let mut batch = Batch::new();
+        batch.begin(&UP);
+        batch.sample(&[("a", "x\"y\\z\n")], 1.0);
+        batch.sample_with(&Labels::new(&[("a", "b")]), 2.0);
+        batch.begin_named(&MEMORY, b"Active(anon)");
+        batch.sample(&[], 3.0);
+        let seen: Vec<_> = batch
+            .families()
+            .flat_map(|family| {
+                family
+                    .samples()
+                    .map(move |sample| {
+                        let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
+                        (text(family.name), text(sample.labels), sample.point)
+                    })
+                    .collect::<Vec<_>>()
+            })
+            .collect();
+        let expected = [
+            ("up", r#"a="x\"y\\z\n""#, 1.0),
+            ("up", r#"a="b""#, 2.0),
+            ("node_memory_Active_anon__bytes", "", 3.0),
+        ];
+        assert_eq!(seen.len(), expected.len());
+        for (seen, (name, labels, value)) in seen.iter().zip(expected) {
+            assert_eq!(seen, &(name.to_owned(), labels.to_owned(), Point::Number(value)));
+        }
+    }
+
+    #[test]
+    fn rollback_leaves_what_was_there_before() {
+        let mut batch = Batch::new();
+        batch.value(&UP, 1.0);
+        let mark = batch.mark();
+        batch.begin(&UP);
+        batch
+            .histogram(&[], &Histogram { bounds: &[1.0], counts: &[1, 2], sum: 3.0, native: None });
+        batch.rollback(mark);
+        assert_eq!(batch.len(), 1);
+        assert_eq!(batch.families().count(), 1);
+    }
+
+    #[test]
+    fn an_empty_family_is_not_exposed() {
+        let mut batch = Batch::new();
+        batch.begin(&UP);
+        assert_eq!(batch.families().count(), 0);
+    }
+}

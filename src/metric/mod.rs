@@ -1,0 +1,10 @@
+//! The vocabulary every room shares: what a family is, and the [`Batch`] that one pass fills.
+//!
+//! This module knows nothing of where values come from or of how they are written on the wire,
+//! and does no I/O.
+
+mod batch;
+mod family;
+
+pub use batch::{Batch, FamilyRef, Histogram, Labels, Mark, Native, Point, SampleRef};
+pub use family::{Family, Kind};
