@@ -1,0 +1,156 @@
+//! Where everything lies in a ledger, as `docs/ledger.md` specifies it. The daemon reads by these
+//! definitions and the [writer](crate::Agent) writes by them.
+//!
+//! Must not know how the memory is mapped or who holds it.
+
+/// First bytes of every ledger.
+pub const MAGIC: [u8; 8] = *b"MUSTERDL";
+/// Version of the layout and of the handshake.
+pub const VERSION: u32 = 1;
+
+/// Bytes of the header.
+pub const HEADER_SIZE: usize = 512;
+/// Requests in flight that are tracked one by one.
+pub const SLOT_COUNT: usize = 128;
+/// Offset of the first slot.
+pub const SLOTS: usize = HEADER_SIZE;
+/// Offset of the first record.
+pub const RECORDS: usize = SLOTS + 8 * SLOT_COUNT;
+
+/// Header words, by offset.
+pub mod header {
+    /// The magic, as a word.
+    pub const MAGIC: usize = 0;
+    /// `version` in the low half, `header_size` in the high half.
+    pub const VERSION_AND_SIZE: usize = 8;
+    /// Bytes of the whole file.
+    pub const SIZE: usize = 16;
+    /// Two words that no other ledger has.
+    pub const IDENTITY: usize = 24;
+    /// `slots_offset` in the low half, `slot_count` in the high half.
+    pub const SLOTS: usize = 40;
+    /// `records_offset` in the low half.
+    pub const RECORDS: usize = 48;
+    /// 1 once the daemon has taken the counts over for good.
+    pub const RETIRED: usize = 64;
+    /// First byte after the last published record.
+    pub const RECORDS_END: usize = 128;
+    /// When the agent last showed life.
+    pub const HEARTBEAT: usize = 136;
+    /// 1 once the agent has ended the ledger on purpose.
+    pub const CLOSED: usize = 144;
+    /// Requests begun while no slot was free.
+    pub const UNSLOTTED_BEGUN: usize = 152;
+    /// Of those, how many have ended.
+    pub const UNSLOTTED_ENDED: usize = 160;
+    /// Series that found no room.
+    pub const RECORDS_REFUSED: usize = 168;
+    /// Number of pairs in the journal; the pairs lie below it.
+    pub const JOURNAL_COUNT: usize = 496;
+}
+
+/// Most words that one update may change.
+pub const JOURNAL_LIMIT: usize = 16;
+
+/// Offset of journal pair `index`: the word's offset, then its new value.
+#[must_use]
+pub const fn journal_pair(index: usize) -> usize {
+    header::JOURNAL_COUNT - 16 * (index + 1)
+}
+
+/// Bytes of a record before its bounds and strings.
+pub const RECORD_HEAD: usize = 40;
+
+/// Most bytes of a metric name.
+pub const NAME_LIMIT: usize = 128;
+/// Most bytes of a help text.
+pub const HELP_LIMIT: usize = 256;
+/// Most labels of a record.
+pub const LABEL_LIMIT: usize = 8;
+/// Most bytes of a label name.
+pub const LABEL_NAME_LIMIT: usize = 64;
+/// Most bytes of a label value.
+pub const LABEL_VALUE_LIMIT: usize = 256;
+/// Most exponential buckets of a histogram.
+pub const NATIVE_LIMIT: usize = 4096;
+/// Most classic bounds of a histogram.
+pub const CLASSIC_LIMIT: usize = 64;
+
+/// What a record's values are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Kind {
+    /// One u64 that only grows.
+    Counter = 1,
+    /// One f64.
+    Gauge = 2,
+    /// Sum, zero bucket, exponential buckets, classic buckets.
+    Histogram = 3,
+    /// One f64 that only grows.
+    FractionCounter = 4,
+}
+
+impl Kind {
+    /// The kind that a record's byte names.
+    #[must_use]
+    pub const fn from_byte(byte: u8) -> Option<Self> {
+        match byte {
+            1 => Some(Self::Counter),
+            2 => Some(Self::Gauge),
+            3 => Some(Self::Histogram),
+            4 => Some(Self::FractionCounter),
+            _ => None,
+        }
+    }
+}
+
+/// The buckets of a histogram record.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Shape {
+    /// Resolution of the exponential buckets, -4 to 8.
+    pub schema: i32,
+    /// Index of the first exponential bucket.
+    pub first: i32,
+    /// Number of exponential buckets.
+    pub native_count: u32,
+    /// Observations from 0 to here fall into the zero bucket.
+    pub zero_threshold: f64,
+    /// Upper bounds of the classic buckets, rising.
+    pub bounds: Vec<f64>,
+}
+
+/// Classic bounds of `agent_request_duration_seconds`, in seconds.
+pub const DURATION_BOUNDS: [f64; 15] =
+    [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0];
+
+impl Shape {
+    /// The usual shape of durations: 1 µs to 4.5 h in buckets that are 9 % wide.
+    #[must_use]
+    pub fn durations() -> Self {
+        Self {
+            schema: 3,
+            first: -159,
+            native_count: 272,
+            zero_threshold: 1.0 / f64::from(1 << 20),
+            bounds: DURATION_BOUNDS.to_vec(),
+        }
+    }
+
+    /// Number of value words of a record of this shape.
+    #[must_use]
+    pub fn words(&self) -> usize {
+        2 + self.native_count as usize + self.bounds.len() + 1
+    }
+}
+
+/// Names of the series that musterd knows.
+pub mod names {
+    /// Finished requests, by `status`.
+    pub const REQUESTS: &str = "agent_requests_total";
+    /// Failed requests, by `category`.
+    pub const ERRORS: &str = "agent_errors_total";
+    /// Durations of finished requests.
+    pub const DURATION: &str = "agent_request_duration_seconds";
+    /// Tokens used, by `model` and `type`.
+    pub const TOKENS: &str = "agent_tokens_total";
+}
