@@ -1,0 +1,91 @@
+//! OpenMetrics 1.0.
+
+use super::{escaped, number, samples};
+use crate::metric::{Batch, FamilyRef, Kind};
+
+pub(super) fn encode(batch: &Batch, out: &mut Vec<u8>) {
+    for family in batch.families() {
+        let (name, kind) = family_line(&family);
+        out.extend_from_slice(b"# HELP ");
+        out.extend_from_slice(name);
+        out.push(b' ');
+        escaped(family.help, b"\\\"", out);
+        out.extend_from_slice(b"\n# TYPE ");
+        out.extend_from_slice(name);
+        out.push(b' ');
+        out.extend_from_slice(kind);
+        out.push(b'\n');
+        samples(&family, number::float_bound, out);
+    }
+    out.extend_from_slice(b"# EOF\n");
+}
+
+/// A family's name and type here. A counter's samples end in `_total` and its family does not; a
+/// counter that is not named so cannot be one here.
+fn family_line<'a>(family: &FamilyRef<'a>) -> (&'a [u8], &'static [u8]) {
+    match family.kind {
+        Kind::Counter => match family.name.strip_suffix(b"_total") {
+            Some(name) => (name, b"counter"),
+            None => (family.name, b"unknown"),
+        },
+        Kind::Gauge => (family.name, b"gauge"),
+        Kind::Histogram => (family.name, b"histogram"),
+        Kind::Untyped => (family.name, b"unknown"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::exposition::{Format, encode};
+    use crate::metric::{Batch, Family, Histogram};
+
+    #[test]
+    fn every_kind() {
+        const REQUESTS: Family = Family::counter("a_requests_total", &["x"], "Say \"requests\".");
+        const ODD: Family = Family::counter("a_odd", &[], "No suffix.");
+        const OTHER: Family = Family::untyped("a_other", &[], "Other.");
+        const LOAD: Family = Family::gauge("a_load", &[], "Load.");
+        const SECONDS: Family = Family::histogram("a_seconds", &["x"], "Time.");
+        let mut batch = Batch::new();
+        batch.begin(&REQUESTS);
+        batch.sample(&[("x", "y")], 2.0);
+        batch.value(&ODD, 3.0);
+        batch.value(&OTHER, 4.0);
+        batch.value(&LOAD, f64::INFINITY);
+        batch.begin(&SECONDS);
+        let histogram =
+            Histogram { bounds: &[0.5, 1.0], counts: &[1, 0, 1], sum: 3.0, native: None };
+        batch.histogram(&[("x", "z")], &histogram);
+        let mut out = Vec::new();
+        encode(&batch, Format::OpenMetrics, &mut out);
+        let wanted = r#"# HELP a_requests Say \"requests\".
+# TYPE a_requests counter
+a_requests_total{x="y"} 2
+# HELP a_odd No suffix.
+# TYPE a_odd unknown
+a_odd 3
+# HELP a_other Other.
+# TYPE a_other unknown
+a_other 4
+# HELP a_load Load.
+# TYPE a_load gauge
+a_load +Inf
+# HELP a_seconds Time.
+# TYPE a_seconds histogram
+a_seconds_bucket{x="z",le="0.5"} 1
+a_seconds_bucket{x="z",le="1.0"} 1
+a_seconds_bucket{x="z",le="+Inf"} 2
+a_seconds_sum{x="z"} 3
+a_seconds_count{x="z"} 2
+# EOF
+"#;
+        assert_eq!(String::from_utf8(out).unwrap(), wanted);
+    }
+
+    #[test]
+    fn an_empty_batch_ends_too() {
+        let mut out = Vec::new();
+        encode(&Batch::new(), Format::OpenMetrics, &mut out);
+        assert_eq!(out, b"# EOF\n");
+    }
+}
