@@ -67,7 +67,7 @@ fn the_fixture_is_read_in_full() {
         ("memory_bytes", ",memtype=\"resident\"", 150.0 * page),
         ("memory_bytes", ",memtype=\"virtual\"", 6_144_000.0),
         ("memory_bytes", ",memtype=\"swapped\"", 4096.0),
-        ("num_threads", "", 6.0),
+        ("num_threads", "", 4.0),
         ("states", ",state=\"Running\"", 1.0),
         ("states", ",state=\"Sleeping\"", 1.0),
         ("states", ",state=\"Waiting\"", 0.0),
@@ -80,8 +80,8 @@ fn the_fixture_is_read_in_full() {
         ("oldest_start_time_seconds", "", 1_600_000_000.0 + 3000.0 / ticks),
         ("major_page_faults_total", "", 14.0),
         ("minor_page_faults_total", "", 140.0),
-        ("context_switches_total", ",ctxswitchtype=\"voluntary\"", 2250.0),
-        ("context_switches_total", ",ctxswitchtype=\"nonvoluntary\"", 750.0),
+        ("context_switches_total", ",ctxswitchtype=\"voluntary\"", 2280.0),
+        ("context_switches_total", ",ctxswitchtype=\"nonvoluntary\"", 753.0),
     ];
     for (family, labels, value) in expected {
         let labels = format!("groupname=\"ledgerd\"{labels}");

@@ -4,7 +4,7 @@
 //! jump: only the growth since a process was last counted is added, and what was added stays when
 //! the process exits. Pure; must not know how processes are found or what an account stands for.
 
-use super::stat::{Pair, Stat, State, Status};
+use super::stat::{Pair, Stat, State};
 use std::collections::HashMap;
 
 /// The counters of a process, or a sum of them. What could not be read is `None`.
@@ -64,7 +64,9 @@ fn add_known<T>(left: Option<T>, right: Option<T>, add: fn(T, T) -> T) -> Option
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Reading {
     pub(super) stat: Stat,
-    pub(super) status: Option<Status>,
+    pub(super) swapped_bytes: Option<u64>,
+    /// Voluntary and involuntary context switches of all threads.
+    pub(super) switches: Option<Pair>,
     /// Bytes read from and written to storage.
     pub(super) io: Option<Pair>,
     pub(super) open_fds: Option<u64>,
@@ -76,7 +78,7 @@ impl Reading {
         Counters {
             cpu_ticks: self.stat.cpu_ticks,
             faults: self.stat.faults,
-            switches: self.status.map(|status| status.switches),
+            switches: self.switches,
             io: self.io,
         }
     }
@@ -123,8 +125,8 @@ impl Holdings {
         *state += 1;
         self.resident_pages = self.resident_pages.saturating_add(stat.resident_pages);
         self.virtual_bytes = self.virtual_bytes.saturating_add(stat.virtual_bytes);
-        let swapped = process.status.map(|status| status.swapped_bytes);
-        self.swapped_bytes = add_known(self.swapped_bytes, swapped, u64::saturating_add);
+        self.swapped_bytes =
+            add_known(self.swapped_bytes, process.swapped_bytes, u64::saturating_add);
         self.open_fds = add_known(self.open_fds, process.open_fds, u64::saturating_add);
         let ratio = match (process.open_fds, process.fd_limit) {
             (Some(open), Some(limit)) if limit > 0 => Some(open as f64 / limit as f64),

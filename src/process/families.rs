@@ -28,7 +28,7 @@ const NUM_THREADS: Family =
 const STATES: Family = Family::gauge(
     "namedprocess_namegroup_states",
     &["groupname", "state"],
-    "Members of the group by the state that their main thread is in.",
+    "Members of the group by the state that they are in.",
 );
 const OPEN_FILEDESC: Family = Family::gauge(
     "namedprocess_namegroup_open_filedesc",
@@ -68,7 +68,7 @@ const MINOR_FAULTS: Family = Family::counter(
 const CONTEXT_SWITCHES: Family = Family::counter(
     "namedprocess_namegroup_context_switches_total",
     &["ctxswitchtype", "groupname"],
-    "Times that the main threads of the group's members gave up a processor or were put off it.",
+    "Times that threads of the group's members gave up a processor or were put off it.",
 );
 const SCRAPE_ERRORS: Family = Family::counter(
     "namedprocess_scrape_errors",

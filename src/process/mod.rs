@@ -46,7 +46,8 @@ pub struct Options {
     /// How many groups there may be. Processes that find no place are counted in the group
     /// `other`.
     pub max_groups: usize,
-    /// How many processes are read at each scan: those with the lowest pids.
+    /// How many processes are read at each scan: those with the lowest pids. As many threads are
+    /// read, for the context switches of processes that have several.
     pub max_processes: usize,
     /// Rules that name a process's group, tried in order. Where none applies, the group has the
     /// name of the command.
@@ -86,9 +87,9 @@ pub struct Processes {
 enum Depth {
     /// Who it is and whose child.
     Kinship,
-    /// All its values.
+    /// What is counted for an agent.
     Usage,
-    /// All its values, and its group.
+    /// All that is counted, and its group.
     Group,
 }
 
@@ -185,7 +186,7 @@ impl Processes {
         groups: bool,
         buffer: &mut Vec<u8>,
     ) -> Result<(), Error> {
-        let proc = self.scanner.list(pids)?;
+        let proc = self.scanner.list(self.options.max_processes, pids)?;
         let surplus = pids.len().saturating_sub(self.options.max_processes);
         self.overflow.processes += surplus as u64;
         pids.truncate(self.options.max_processes);
@@ -226,18 +227,21 @@ impl Processes {
         if depth == Depth::Kinship {
             return Ok(());
         }
-        let mut reading = self.scanner.read_rest(&folder, stat, buffer)?;
-        if known.fd_limit.is_none() || (scan + u64::from(pid)).is_multiple_of(RARELY) {
-            known.fd_limit = folder.read(c"limits", buffer).ok().and_then(stat::parse_fd_limit);
-        }
-        reading.fd_limit = known.fd_limit;
-        if depth == Depth::Group && known.group.is_none() {
-            let arguments = || folder.read(c"cmdline", buffer).unwrap_or_default().to_vec();
-            known.group = self.groups.of(&known.comm, arguments);
-        }
-        let partial =
-            reading.status.is_none() || reading.io.is_none() || reading.open_fds.is_none();
+        let in_group = depth == Depth::Group;
+        let mut reading = self.scanner.read_rest(&folder, stat, in_group, buffer)?;
+        let partial = reading.io.is_none() || reading.open_fds.is_none();
+        let partial = partial || in_group && reading.switches.is_none();
         self.troubles.partial += u64::from(partial);
+        if in_group {
+            if known.fd_limit.is_none() || (scan + u64::from(pid)).is_multiple_of(RARELY) {
+                known.fd_limit = folder.read(c"limits", buffer).ok().and_then(stat::parse_fd_limit);
+            }
+            reading.fd_limit = known.fd_limit;
+            if known.group.is_none() {
+                let arguments = || folder.read(c"cmdline", buffer).unwrap_or_default().to_vec();
+                known.group = self.groups.of(&known.comm, arguments);
+            }
+        }
         known.reading = Some(reading);
         Ok(())
     }

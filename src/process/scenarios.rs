@@ -2,7 +2,7 @@
 
 use super::account::{Account, Accounts, Reading};
 use super::group::Groups;
-use super::stat::{Stat, State, Status};
+use super::stat::{Stat, State};
 use super::table::{Table, Top};
 
 /// A process at one scan: pid, parent, start, command, processor ticks; the rest follows.
@@ -29,7 +29,8 @@ impl P {
         let ticks = self.4;
         Reading {
             stat: self.stat(),
-            status: Some(Status { swapped_bytes: 0, switches: [ticks, ticks] }),
+            swapped_bytes: Some(0),
+            switches: Some([ticks, ticks]),
             io: Some([ticks * 100, ticks * 1000]),
             open_fds: Some(5),
             fd_limit: Some(20),

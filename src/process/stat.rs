@@ -44,11 +44,11 @@ pub(super) struct Stat {
     pub(super) resident_pages: u64,
 }
 
-/// What is used of `/proc/<pid>/status`: what `stat` lacks.
+/// What is used of `/proc/<pid>/status` and `/proc/<pid>/task/<tid>/status`: what `stat` lacks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Status {
     pub(super) swapped_bytes: u64,
-    /// Voluntary and involuntary context switches of the main thread.
+    /// Voluntary and involuntary context switches of one thread: the main one, or that of the file.
     pub(super) switches: Pair,
 }
 
