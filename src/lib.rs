@@ -4,3 +4,4 @@
 pub mod exposition;
 pub mod host;
 pub mod metric;
+pub mod process;

@@ -1,0 +1,254 @@
+//! Processes: groups of them by name, in process-exporter's families, and the whole process tree
+//! of each agent.
+//!
+//! In reading order: `stat` parses what the kernel writes about a process, `scan` reads it,
+//! `table` knows processes from scan to scan, `account` makes counters that never go backwards,
+//! `group` names groups, `families` emits; [`own`] is the daemon's own `process_*`.
+//!
+//! This room must not know what an agent is beyond its name and first process, nor about formats.
+
+mod account;
+mod families;
+mod group;
+pub mod own;
+mod scan;
+mod stat;
+mod table;
+
+#[cfg(test)]
+mod scenarios;
+
+use crate::host::root::{KernelFile, Root};
+use crate::host::{Error, Pass};
+use account::Accounts;
+pub use families::{AGENT_FAMILIES, FAMILIES};
+use families::{Overflow, Troubles, Units};
+use group::Groups;
+pub use group::{Pattern, Rule};
+use rustix::time::{ClockId, clock_gettime};
+use scan::{Proc, Scanner, is_gone};
+use serde::Deserialize;
+use std::sync::Arc;
+use table::{Table, Top};
+
+/// Every this many scans, what hardly ever changes is read again: limits of open files, each
+/// process's at a scan of its own, and the boot time, which moves when the clock is set.
+const RARELY: u64 = 64;
+/// As many agents' process trees are counted as this; agents are given by name from outside.
+const MAX_AGENTS: usize = 4096;
+
+/// The section `[processes]` of the configuration.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Options {
+    /// Whether process groups are exported. Agents' process trees are in any case.
+    pub enabled: bool,
+    /// How many groups there may be. Processes that find no place are counted in the group
+    /// `other`.
+    pub max_groups: usize,
+    /// How many processes are read at each scan: those with the lowest pids. As many threads are
+    /// read, for the context switches of processes that have several.
+    pub max_processes: usize,
+    /// Rules that name a process's group, tried in order. Where none applies, the group has the
+    /// name of the command.
+    pub groups: Vec<Rule>,
+}
+
+/// The first process of an agent, whose descendants are counted with it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AgentRoot {
+    /// The agent's name. Several processes may have the same; their trees are counted together.
+    pub name: String,
+    /// The process.
+    pub pid: u32,
+    /// Its start, in clock ticks from boot (field 22 of `/proc/<pid>/stat`), where it is known:
+    /// then no other process that comes to have the same pid is taken for it.
+    pub start_time: Option<u64>,
+}
+
+/// The processes of the machine, known from scan to scan.
+#[derive(Debug)]
+pub struct Processes {
+    options: Options,
+    scanner: Scanner,
+    table: Table,
+    groups: Groups,
+    agents: Accounts,
+    boot: KernelFile,
+    units: Units,
+    troubles: Troubles,
+    overflow: Overflow,
+    pids: Vec<u32>,
+    tops: Vec<Top>,
+}
+
+/// What a scan reads of a process that it meets.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Depth {
+    /// Who it is and whose child.
+    Kinship,
+    /// What is counted for an agent.
+    Usage,
+    /// All that is counted, and its group.
+    Group,
+}
+
+impl Processes {
+    /// Knows no process yet; nothing is read.
+    #[must_use]
+    pub fn new(root: &Arc<Root>, options: Options) -> Self {
+        Self {
+            scanner: Scanner::new(root.procfs.clone()),
+            table: Table::default(),
+            groups: Groups::new(options.groups.clone(), options.max_groups),
+            agents: Accounts::default(),
+            boot: root.proc("stat"),
+            units: Units {
+                ticks: rustix::param::clock_ticks_per_second() as f64,
+                page: rustix::param::page_size() as f64,
+                boot: None,
+            },
+            troubles: Troubles::default(),
+            overflow: Overflow::default(),
+            pids: Vec::new(),
+            tops: Vec::new(),
+            options,
+        }
+    }
+
+    /// Scans the processes and emits the trees of `agents`, and the groups if `groups` is set and
+    /// the options enable them. Without either, nothing is scanned.
+    ///
+    /// An agent that is not given any more keeps its counters, and its processes that live on stay
+    /// its own.
+    ///
+    /// # Errors
+    /// That the processes could not be listed.
+    pub fn collect(
+        &mut self,
+        pass: &mut Pass<'_>,
+        agents: &[AgentRoot],
+        groups: bool,
+    ) -> Result<(), Error> {
+        let groups = groups && self.options.enabled;
+        self.note_tops(agents);
+        if groups || !self.tops.is_empty() || self.table.has_members() {
+            let scanned = self.scan(groups, pass.buffer);
+            self.troubles.scans += u64::from(scanned.is_err());
+            scanned?;
+        } else {
+            self.agents.begin();
+        }
+        if groups {
+            families::emit_groups(pass.batch, self.groups.accounts.list(), &self.units);
+            families::emit_troubles(pass.batch, &self.troubles);
+        }
+        families::emit_agents(pass.batch, self.agents.list(), &self.units);
+        self.overflow.groups = self.groups.overflowed;
+        families::emit_overflow(pass.batch, &self.overflow);
+        Ok(())
+    }
+
+    fn note_tops(&mut self, agents: &[AgentRoot]) {
+        self.tops.clear();
+        for agent in agents {
+            match self.agents.find_or_open(&agent.name, MAX_AGENTS) {
+                Some(account) => {
+                    self.tops.push(Top { account, pid: agent.pid, start_ticks: agent.start_time })
+                }
+                None => self.overflow.agents += 1,
+            }
+        }
+    }
+
+    fn scan(&mut self, groups: bool, buffer: &mut Vec<u8>) -> Result<(), Error> {
+        let began = self.ticks_since_boot();
+        self.table.begin();
+        if self.units.boot.is_none() || self.table.scan().is_multiple_of(RARELY) {
+            let text = self.boot.read_if_there(buffer);
+            self.units.boot = text.and_then(stat::parse_boot_time).map(|seconds| seconds as f64);
+        }
+        let mut pids = std::mem::take(&mut self.pids);
+        let scanned = self.scan_all(&mut pids, groups, buffer);
+        self.pids = pids;
+        scanned?;
+        self.table.count_agents(&mut self.agents);
+        if groups {
+            self.table.count_groups(&mut self.groups.accounts, began);
+        }
+        self.table.end();
+        Ok(())
+    }
+
+    fn scan_all(
+        &mut self,
+        pids: &mut Vec<u32>,
+        groups: bool,
+        buffer: &mut Vec<u8>,
+    ) -> Result<(), Error> {
+        let proc = self.scanner.list(self.options.max_processes, pids)?;
+        let surplus = pids.len().saturating_sub(self.options.max_processes);
+        self.overflow.processes += surplus as u64;
+        pids.truncate(self.options.max_processes);
+        let depth = if groups { Depth::Group } else { Depth::Kinship };
+        for &pid in &*pids {
+            self.visit(&proc, pid, depth, buffer);
+        }
+        self.table.trace(&self.tops, pids);
+        if depth == Depth::Kinship {
+            for &pid in &*pids {
+                if self.table.is_member(pid) {
+                    self.visit(&proc, pid, Depth::Usage, buffer);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads one process. One that has exited is passed over; one that cannot be read is counted.
+    fn visit(&mut self, proc: &Proc, pid: u32, depth: Depth, buffer: &mut Vec<u8>) {
+        if let Err(error) = self.read(proc, pid, depth, buffer) {
+            self.troubles.unread += u64::from(!is_gone(error));
+        }
+    }
+
+    fn read(
+        &mut self,
+        proc: &Proc,
+        pid: u32,
+        depth: Depth,
+        buffer: &mut Vec<u8>,
+    ) -> rustix::io::Result<()> {
+        let folder = proc.folder(pid)?;
+        let text = folder.read(c"stat", buffer)?;
+        let (comm, stat) = stat::parse_stat(text).ok_or(rustix::io::Errno::BADMSG)?;
+        let scan = self.table.scan();
+        let known = self.table.meet(pid, comm, stat);
+        if depth == Depth::Kinship {
+            return Ok(());
+        }
+        let in_group = depth == Depth::Group;
+        let mut reading = self.scanner.read_rest(&folder, stat, in_group, buffer)?;
+        let partial = reading.io.is_none() || reading.open_fds.is_none();
+        let partial = partial || in_group && reading.switches.is_none();
+        self.troubles.partial += u64::from(partial);
+        if in_group {
+            if known.fd_limit.is_none() || (scan + u64::from(pid)).is_multiple_of(RARELY) {
+                known.fd_limit = folder.read(c"limits", buffer).ok().and_then(stat::parse_fd_limit);
+            }
+            reading.fd_limit = known.fd_limit;
+            if known.group.is_none() {
+                let arguments = || folder.read(c"cmdline", buffer).unwrap_or_default().to_vec();
+                known.group = self.groups.of(&known.comm, arguments);
+            }
+        }
+        known.reading = Some(reading);
+        Ok(())
+    }
+
+    fn ticks_since_boot(&self) -> u64 {
+        let now = clock_gettime(ClockId::Boottime);
+        let seconds = now.tv_sec as f64 + now.tv_nsec as f64 / 1e9;
+        (seconds * self.units.ticks) as u64
+    }
+}

@@ -1,0 +1,186 @@
+//! The processes known from one scan to the next, and the settling of their accounts.
+//!
+//! Pure: told of each process that a scan meets, it knows which are the same as before (pid and
+//! start time), which run another program than before, and to whose tree each belongs. Must not
+//! know how processes are read.
+
+use super::account::{Accounts, Counted, Reading};
+use super::stat::Stat;
+use std::collections::HashMap;
+
+/// The top of an agent's process tree, with the index of the agent's account.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Top {
+    pub(super) account: usize,
+    pub(super) pid: u32,
+    /// Clock ticks from boot to its start, where they are known.
+    pub(super) start_ticks: Option<u64>,
+}
+
+/// A process that a scan has met.
+#[derive(Debug)]
+pub(super) struct Known {
+    /// The scan that met it last.
+    met: u64,
+    stat: Stat,
+    pub(super) comm: Box<[u8]>,
+    /// Its group, once that is found; not known again when it runs another program.
+    pub(super) group: Option<usize>,
+    counted_in_group: Counted,
+    /// The agent in whose tree it was found; kept when it is re-parented.
+    agent: Option<usize>,
+    counted_for_agent: Counted,
+    /// Whether `agent` is that of this scan.
+    traced: bool,
+    /// All that was read of it at this scan.
+    pub(super) reading: Option<Reading>,
+    /// Its limit of open files as it was read last.
+    pub(super) fd_limit: Option<u64>,
+}
+
+impl Known {
+    fn new(met: u64, comm: &[u8], stat: Stat) -> Self {
+        Self {
+            met,
+            stat,
+            comm: comm.into(),
+            group: None,
+            counted_in_group: Counted::default(),
+            agent: None,
+            counted_for_agent: Counted::default(),
+            traced: false,
+            reading: None,
+            fd_limit: None,
+        }
+    }
+}
+
+/// All known processes.
+#[derive(Debug, Default)]
+pub(super) struct Table {
+    known: HashMap<u32, Known>,
+    scan: u64,
+    /// When the last scan that counted groups began, in clock ticks from boot.
+    grouped_at: Option<u64>,
+    /// A process and its ancestors, while they are traced.
+    path: Vec<u32>,
+}
+
+impl Table {
+    /// Begins a scan.
+    pub(super) fn begin(&mut self) {
+        self.scan += 1;
+    }
+
+    /// The number of the scan, from 1.
+    pub(super) fn scan(&self) -> u64 {
+        self.scan
+    }
+
+    /// Notes that the scan has met a process.
+    pub(super) fn meet(&mut self, pid: u32, comm: &[u8], stat: Stat) -> &mut Known {
+        let scan = self.scan;
+        let known = self.known.entry(pid).or_insert_with(|| Known::new(scan, comm, stat));
+        if known.stat.start_ticks != stat.start_ticks {
+            *known = Known::new(scan, comm, stat);
+        }
+        if *known.comm != *comm {
+            known.comm = comm.into();
+            known.group = None;
+        }
+        if known.stat.forked && !stat.forked {
+            known.group = None;
+        }
+        known.met = scan;
+        known.stat = stat;
+        known.traced = false;
+        known.reading = None;
+        known
+    }
+
+    /// Whether any process known from the scan before is in an agent's tree.
+    pub(super) fn has_members(&self) -> bool {
+        self.known.values().any(|known| known.agent.is_some())
+    }
+
+    /// Finds, for each of `pids`, the agent in whose tree it is: the nearest top among itself and
+    /// its ancestors, or else the agent it belonged to before.
+    pub(super) fn trace(&mut self, tops: &[Top], pids: &[u32]) {
+        for top in tops {
+            let same = |known: &&mut Known| {
+                known.met == self.scan
+                    && top.start_ticks.is_none_or(|ticks| ticks == known.stat.start_ticks)
+            };
+            if let Some(known) = self.known.get_mut(&top.pid).filter(same) {
+                known.agent = Some(top.account);
+                known.traced = true;
+            }
+        }
+        for &pid in pids {
+            self.trace_one(pid);
+        }
+    }
+
+    fn trace_one(&mut self, pid: u32) {
+        let scan = self.scan;
+        let (mut at, mut child_start) = (pid, u64::MAX);
+        let mut inherited = loop {
+            // A parent is older than its child, or it is another process with the pid of one.
+            let older =
+                |known: &&mut Known| known.met == scan && known.stat.start_ticks <= child_start;
+            let Some(known) = self.known.get_mut(&at).filter(older) else { break None };
+            if known.traced {
+                break known.agent;
+            }
+            // Marked on the way up, so that a ring of parents, were there ever one, has an end.
+            known.traced = true;
+            child_start = known.stat.start_ticks;
+            self.path.push(at);
+            at = known.stat.parent;
+        };
+        while let Some(pid) = self.path.pop() {
+            if let Some(known) = self.known.get_mut(&pid) {
+                known.agent = inherited.or(known.agent);
+                inherited = known.agent;
+            }
+        }
+    }
+
+    /// Whether a process that this scan has met is in an agent's tree.
+    pub(super) fn is_member(&self, pid: u32) -> bool {
+        self.known.get(&pid).is_some_and(|known| known.agent.is_some())
+    }
+
+    /// Counts every process that was read at this scan for its agent.
+    pub(super) fn count_agents(&mut self, agents: &mut Accounts) {
+        agents.begin();
+        for known in self.known.values_mut().filter(|known| known.met == self.scan) {
+            let account = known.agent.and_then(|index| agents.get_mut(index));
+            if let (Some(account), Some(reading)) = (account, &known.reading) {
+                // All that an agent's process ever used, it used for the agent.
+                account.count(reading, &mut known.counted_for_agent, true);
+            }
+        }
+    }
+
+    /// Counts every process that was read at this scan in its group. `began` is when the scan
+    /// began, in clock ticks from boot.
+    pub(super) fn count_groups(&mut self, groups: &mut Accounts, began: u64) {
+        groups.begin();
+        for known in self.known.values_mut().filter(|known| known.met == self.scan) {
+            let account = known.group.and_then(|index| groups.get_mut(index));
+            if let (Some(account), Some(reading)) = (account, &known.reading) {
+                // One that was there at the scan before, and yet not counted (there were too many,
+                // or it could not be read), would make its group's counters jump.
+                let new = self.grouped_at.is_none_or(|last| known.stat.start_ticks >= last);
+                account.count(reading, &mut known.counted_in_group, new);
+            }
+        }
+        self.grouped_at = Some(began);
+    }
+
+    /// Ends a scan: forgets the processes that it has not met.
+    pub(super) fn end(&mut self) {
+        self.known.retain(|_, known| known.met == self.scan);
+    }
+}

@@ -1,0 +1,209 @@
+//! Process groups and agents' process trees: a fixture in place of `/proc`, and the real one.
+
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)] // a test may fail this way
+
+use musterd::host::root::Root;
+use musterd::host::{Error, Pass};
+use musterd::metric::{Batch, Point};
+use musterd::process::{AGENT_FAMILIES, AgentRoot, FAMILIES, Options, Processes};
+use std::collections::{BTreeMap, BTreeSet};
+use std::process::{Child, Command};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+type Values = BTreeMap<String, f64>;
+
+/// The shipped section `[processes]`, with `changes`.
+fn options(changes: &str) -> Options {
+    let shipped: toml::Table = toml::from_str(include_str!("../config/musterd.toml")).unwrap();
+    let mut section = shipped["processes"].as_table().unwrap().clone();
+    section.extend(toml::from_str::<toml::Table>(changes).unwrap());
+    section.try_into().unwrap()
+}
+
+fn processes(procfs: &str, text: &str) -> Processes {
+    let root = Root {
+        procfs: procfs.into(),
+        sysfs: "/sys".into(),
+        rootfs: "/".into(),
+        udev_data: "/run/udev/data".into(),
+    };
+    Processes::new(&Arc::new(root), options(text))
+}
+
+fn fixture(text: &str) -> Processes {
+    processes(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/process/proc"), text)
+}
+
+fn collect(it: &mut Processes, agents: &[AgentRoot], groups: bool) -> Result<Values, Error> {
+    let (mut batch, mut buffer) = (Batch::new(), Vec::new());
+    let mut pass = Pass { batch: &mut batch, buffer: &mut buffer, deadline: Instant::now() };
+    it.collect(&mut pass, agents, groups)?;
+    let mut values = Values::new();
+    for family in batch.families() {
+        let name = String::from_utf8(family.name.to_vec()).unwrap();
+        for sample in family.samples() {
+            let labels = String::from_utf8(sample.labels.to_vec()).unwrap();
+            let Point::Number(value) = sample.point else { panic!("{name} is no histogram") };
+            assert_eq!(values.insert(format!("{name}{{{labels}}}"), value), None, "{name} twice");
+        }
+    }
+    Ok(values)
+}
+
+fn group(values: &Values, family: &str, labels: &str) -> Option<f64> {
+    values.get(&format!("namedprocess_namegroup_{family}{{{labels}}}")).copied()
+}
+
+#[test]
+fn the_fixture_is_read_in_full() {
+    let values = collect(&mut fixture(""), &[], true).unwrap();
+    let page = rustix::param::page_size() as f64;
+    let ticks = rustix::param::clock_ticks_per_second() as f64;
+    let expected = [
+        ("num_procs", "", 2.0),
+        ("cpu_seconds_total", ",mode=\"user\"", 750.0 / ticks),
+        ("cpu_seconds_total", ",mode=\"system\"", 375.0 / ticks),
+        ("memory_bytes", ",memtype=\"resident\"", 150.0 * page),
+        ("memory_bytes", ",memtype=\"virtual\"", 6_144_000.0),
+        ("memory_bytes", ",memtype=\"swapped\"", 4096.0),
+        ("num_threads", "", 4.0),
+        ("states", ",state=\"Running\"", 1.0),
+        ("states", ",state=\"Sleeping\"", 1.0),
+        ("states", ",state=\"Waiting\"", 0.0),
+        ("states", ",state=\"Zombie\"", 0.0),
+        ("states", ",state=\"Other\"", 0.0),
+        ("open_filedesc", "", 6.0),
+        ("worst_fd_ratio", "", 0.25),
+        ("read_bytes_total", "", 5096.0),
+        ("write_bytes_total", "", 10_192.0),
+        ("oldest_start_time_seconds", "", 1_600_000_000.0 + 3000.0 / ticks),
+        ("major_page_faults_total", "", 14.0),
+        ("minor_page_faults_total", "", 140.0),
+        ("context_switches_total", ",ctxswitchtype=\"voluntary\"", 2280.0),
+        ("context_switches_total", ",ctxswitchtype=\"nonvoluntary\"", 753.0),
+    ];
+    for (family, labels, value) in expected {
+        let labels = format!("groupname=\"ledgerd\"{labels}");
+        assert_eq!(group(&values, family, &labels), Some(value), "{family}{{{labels}}}");
+    }
+    let of_group = values.keys().filter(|key| key.contains("\"ledgerd\"")).count();
+    assert_eq!(of_group, expected.len());
+    assert_eq!(group(&values, "num_procs", r#"groupname="kworker""#), Some(1.0));
+    assert_eq!(group(&values, "states", r#"groupname="kworker",state="Other""#), Some(1.0));
+}
+
+#[test]
+fn what_cannot_be_read_is_absent_and_counted() {
+    let values = collect(&mut fixture(""), &[], true).unwrap();
+    assert_eq!(group(&values, "num_procs", r#"groupname="a b) (c""#), Some(1.0));
+    assert_eq!(group(&values, "read_bytes_total", r#"groupname="a b) (c""#), None);
+    assert_eq!(values["namedprocess_scrape_partial_errors{}"], 1.0);
+    assert_eq!(values["namedprocess_scrape_procread_errors{}"], 1.0);
+    assert_eq!(values["namedprocess_scrape_errors{}"], 0.0);
+    let mut nowhere = processes("/nonexistent/proc", "");
+    let error = collect(&mut nowhere, &[], true).unwrap_err().to_string();
+    assert!(error.contains("/nonexistent/proc"), "{error}");
+}
+
+#[test]
+fn limits_are_kept_and_what_they_refuse_is_counted() {
+    let mut bounded = fixture("max_groups = 2\nmax_processes = 4\n");
+    let values = collect(&mut bounded, &[], true).unwrap();
+    let names: Vec<_> = values.keys().filter(|key| key.contains("_num_procs{")).collect();
+    assert_eq!(names.len(), 3, "{names:?}");
+    assert_eq!(group(&values, "num_procs", r#"groupname="other""#), Some(2.0));
+    assert_eq!(values[r#"musterd_process_overflow_total{limit="max_groups"}"#], 2.0);
+    assert_eq!(values[r#"musterd_process_overflow_total{limit="max_processes"}"#], 2.0);
+}
+
+#[test]
+fn rules_are_tried_on_the_command_line() {
+    let mut ruled = fixture("groups = [{ name = 'workers', cmdline = 'ledgerd worker$' }]");
+    let values = collect(&mut ruled, &[], true).unwrap();
+    assert_eq!(group(&values, "num_procs", r#"groupname="workers""#), Some(1.0));
+    assert_eq!(group(&values, "num_procs", r#"groupname="ledgerd""#), Some(1.0));
+}
+
+#[test]
+fn every_sample_is_of_a_declared_family_and_labels() {
+    let agents = [AgentRoot { name: "books".into(), pid: 71, start_time: Some(3000) }];
+    let values = collect(&mut fixture(""), &agents, true).unwrap();
+    let declared: Vec<_> = FAMILIES.iter().chain(AGENT_FAMILIES).collect();
+    let mut seen = BTreeSet::new();
+    for key in values.keys() {
+        let (name, labels) = key.trim_end_matches('}').split_once('{').unwrap();
+        let family = declared.iter().find(|family| family.name == name).unwrap();
+        let mut names: Vec<_> = family.labels.to_vec();
+        names.retain(|label| labels.contains(&format!("{label}=\"")));
+        assert_eq!(names, family.labels, "{key}");
+        seen.insert(name);
+    }
+    assert_eq!(seen.len(), declared.len());
+}
+
+#[test]
+fn an_agents_tree_is_the_same_with_groups_and_without() {
+    let agents = [AgentRoot { name: "books".into(), pid: 71, start_time: Some(3000) }];
+    let of_agents = |groups: bool| -> Values {
+        let mut values = collect(&mut fixture(""), &agents, groups).unwrap();
+        values.retain(|key, _| key.contains("\"books\""));
+        values
+    };
+    let values = of_agents(false);
+    assert_eq!(values[r#"agent_processes{agent="books"}"#], 2.0);
+    assert_eq!(values[r#"agent_process_open_fds{agent="books"}"#], 6.0);
+    assert_eq!(values[r#"agent_process_written_bytes_total{agent="books"}"#], 10_192.0);
+    assert_eq!(values, of_agents(true));
+    let none = collect(&mut fixture("enabled = false"), &[], true).unwrap();
+    assert!(none.keys().all(|key| key.starts_with("musterd_process_overflow_total")), "{none:?}");
+}
+
+/// A child that is killed and awaited when dropped.
+struct Sleeper(Child);
+
+impl Sleeper {
+    fn new() -> Self {
+        Self(Command::new("sleep").arg("271.828").spawn().unwrap())
+    }
+}
+
+impl Drop for Sleeper {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn real_children_come_and_go() {
+    let mut live =
+        processes("/proc", "groups = [{ name = 'sleepers', cmdline = '^sleep 271\\.828$' }]");
+    let agents = [AgentRoot { name: "me".into(), pid: std::process::id(), start_time: None }];
+    let mut look = || collect(&mut live, &agents, true).unwrap();
+    let count = |values: &Values| group(values, "num_procs", r#"groupname="sleepers""#);
+    let faults =
+        |values: &Values| group(values, "minor_page_faults_total", r#"groupname="sleepers""#);
+
+    let before = look();
+    assert_eq!(count(&before), None);
+    let mut sleepers = vec![Sleeper::new(), Sleeper::new()];
+    std::thread::sleep(Duration::from_millis(50));
+    let both = look();
+    assert_eq!(count(&both), Some(2.0));
+    assert!(faults(&both) > Some(0.0));
+    let members = |values: &Values| values[r#"agent_processes{agent="me"}"#];
+    assert_eq!(members(&both), members(&before) + 2.0);
+    assert!(group(&both, "open_filedesc", r#"groupname="sleepers""#) >= Some(6.0));
+
+    sleepers.pop();
+    let one = look();
+    assert_eq!(count(&one), Some(1.0));
+    assert!(faults(&one) >= faults(&both));
+    sleepers.clear();
+    let none = look();
+    assert_eq!(count(&none), Some(0.0));
+    assert_eq!(faults(&none), faults(&one));
+    assert_eq!(members(&none), members(&before));
+    assert_eq!(none["namedprocess_scrape_procread_errors{}"], 0.0);
+}
