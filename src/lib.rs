@@ -3,4 +3,7 @@
 
 pub mod exposition;
 pub mod host;
+pub mod instruments;
 pub mod metric;
+pub mod sampler;
+pub mod units;
