@@ -3,6 +3,7 @@
 
 pub mod exposition;
 pub mod host;
+pub mod http;
 pub mod instruments;
 pub mod metric;
 pub mod sampler;
