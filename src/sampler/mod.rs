@@ -1,0 +1,258 @@
+//! The sampler: one named thread that runs the collectors and the process scan against a deadline
+//! and renders the answer, so that nothing a kernel file does can hold up the runtime thread.
+//!
+//! A source that hangs keeps its own lock and the thread that runs it, nothing more: the caller
+//! gives the thread up with [`Sampler::replace_thread`], the next one passes over whatever is still
+//! locked, and the old one ends as soon as its source returns.
+//!
+//! Must not know: HTTP, who asks, what the agents' and the daemon's own families are.
+
+mod filter;
+mod render;
+mod source;
+
+pub use filter::Filter;
+pub use render::Encoding;
+
+use crate::host::{Collector, Error, Pass};
+use crate::metric::{Batch, Family, Labels};
+use bytes::Bytes;
+use render::Renderer;
+use source::{Source, Work};
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, TryLockError, mpsc};
+use std::time::{Duration, Instant};
+use tokio::sync::oneshot;
+
+/// The name of the process scan among the sources.
+pub const PROCESSES: &str = "namedprocess";
+/// The name of the agents' families among the sources.
+pub const AGENTS: &str = "agents";
+
+const SUCCESS: Family = Family::gauge(
+    "node_scrape_collector_success",
+    &["collector"],
+    "Whether the collector has given its samples in this scrape: 1 if so, 0 if it failed or was late.",
+);
+const DURATION: Family = Family::gauge(
+    "node_scrape_collector_duration_seconds",
+    &["collector"],
+    "How long the collector has taken in this scrape.",
+);
+/// What the sampler says about the sources.
+pub const FAMILIES: [Family; 2] = [SUCCESS, DURATION];
+
+/// The first process of an agent, whose descendants are counted with it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AgentRoot {
+    /// The agent's name.
+    pub name: String,
+    /// The process.
+    pub pid: u32,
+    /// Its start, in clock ticks from boot, where it is known.
+    pub start_time: Option<u64>,
+}
+
+/// The scan of the machine's processes, as the sampler sees it.
+pub trait ProcessScan: Send {
+    /// Scans, and emits the trees of `agents`; the groups too if `groups` is set.
+    ///
+    /// # Errors
+    /// What could not be read or understood; everything it has emitted is then left out.
+    fn collect(
+        &mut self,
+        pass: &mut Pass<'_>,
+        agents: &[AgentRoot],
+        groups: bool,
+    ) -> Result<(), Error>;
+}
+
+/// What one pass is to do.
+pub struct Job {
+    /// Holds what the runtime thread has put in: the agents' and the daemon's own families.
+    pub batch: Batch,
+    /// Which sources are asked for.
+    pub filter: Filter,
+    /// The agents whose process trees are counted.
+    pub agents: Vec<AgentRoot>,
+    /// How the answer is written, each of them once.
+    pub wanted: Vec<Encoding>,
+    /// When no further source is begun.
+    pub deadline: Instant,
+}
+
+/// What one pass has given.
+pub struct Answer {
+    /// The job's batch, to be filled again.
+    pub batch: Batch,
+    /// The rendered answers, in the order of [`Job::wanted`].
+    pub bodies: Vec<Bytes>,
+}
+
+/// A source, behind the lock that a hung one keeps. The lock is only ever tried: at most one
+/// living thread runs a source, all others pass over it.
+struct Slot {
+    name: &'static str,
+    labels: Labels,
+    source: Mutex<Source>,
+}
+
+impl Slot {
+    fn new(name: &'static str, work: Work) -> Self {
+        let labels = Labels::new(&[("collector", name)]);
+        Self { name, labels, source: Mutex::new(Source::new(name, work)) }
+    }
+
+    fn try_lock(&self) -> Option<MutexGuard<'_, Source>> {
+        match self.source.try_lock() {
+            Ok(source) => Some(source),
+            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
+    }
+
+    fn wanted(&self, filter: &Filter) -> bool {
+        filter.wants(self.name) || self.name == PROCESSES && filter.wants(AGENTS)
+    }
+}
+
+struct Order {
+    job: Job,
+    reply: oneshot::Sender<Answer>,
+}
+
+/// The handle of the sampler thread. Dropped, it lets the thread end.
+pub struct Sampler {
+    slots: Arc<[Slot]>,
+    orders: mpsc::Sender<Order>,
+}
+
+impl Sampler {
+    /// Starts the thread with the enabled collectors, in the order they are to be run, and the
+    /// process scan, which comes last.
+    ///
+    /// # Errors
+    /// When the thread cannot be started.
+    pub fn start(
+        collectors: Vec<(&'static str, Box<dyn Collector>)>,
+        processes: Option<Box<dyn ProcessScan>>,
+    ) -> io::Result<Self> {
+        let hosts = collectors.into_iter().map(|(name, host)| Slot::new(name, Work::Host(host)));
+        let scan = processes.map(|scan| Slot::new(PROCESSES, Work::Processes(scan)));
+        let slots: Arc<[Slot]> = hosts.chain(scan).collect();
+        let orders = spawn(&slots)?;
+        Ok(Self { slots, orders })
+    }
+
+    /// The names of the sources, as a filter may name them.
+    pub fn names(&self) -> impl Iterator<Item = &'static str> {
+        self.slots.iter().map(|slot| slot.name)
+    }
+
+    /// Orders a pass. The receiver ends without an answer if the thread has ended.
+    #[must_use]
+    pub fn submit(&self, job: Job) -> oneshot::Receiver<Answer> {
+        let (reply, answer) = oneshot::channel();
+        // A failed send drops the reply, which the receiver sees.
+        let _ = self.orders.send(Order { job, reply });
+        answer
+    }
+
+    /// The source that runs at this moment, or hangs, and keeps the thread from answering.
+    #[must_use]
+    pub fn busy_with(&self) -> Option<&'static str> {
+        self.slots.iter().find(|slot| slot.try_lock().is_none()).map(|slot| slot.name)
+    }
+
+    /// Gives up the thread and starts another one with the same sources. What the old one has
+    /// begun is lost; it ends when the source that it runs returns. Since each thread given up
+    /// holds a source that the next ones pass over, there are never more of them than sources.
+    ///
+    /// # Errors
+    /// When the new thread cannot be started; then nothing has changed.
+    pub fn replace_thread(&mut self) -> io::Result<()> {
+        self.orders = spawn(&self.slots)?;
+        Ok(())
+    }
+}
+
+fn spawn(slots: &Arc<[Slot]>) -> io::Result<mpsc::Sender<Order>> {
+    let (orders, inbox) = mpsc::channel::<Order>();
+    let slots = Arc::clone(slots);
+    std::thread::Builder::new().name("sampler".to_owned()).spawn(move || {
+        let mut bench = Bench::default();
+        for Order { job, reply } in inbox {
+            let given_up = || reply.is_closed();
+            if let Some(answer) = bench.pass(&slots, job, &given_up) {
+                // Whoever waited may have gone in the meantime.
+                let _ = reply.send(answer);
+            }
+        }
+    })?;
+    Ok(orders)
+}
+
+/// How a source came out of a pass: whether it succeeded, and how long it took if it was run.
+type Outcome = (usize, bool, Option<Duration>);
+
+/// What the thread keeps from pass to pass.
+#[derive(Default)]
+struct Bench {
+    buffer: Vec<u8>,
+    outcomes: Vec<Outcome>,
+    renderer: Renderer,
+}
+
+impl Bench {
+    /// Runs the sources and renders. `None` when there is nobody to answer, or no answer.
+    fn pass(&mut self, slots: &[Slot], job: Job, given_up: &dyn Fn() -> bool) -> Option<Answer> {
+        let Job { mut batch, filter, agents, wanted, deadline } = job;
+        self.outcomes.clear();
+        for (index, slot) in slots.iter().enumerate() {
+            if given_up() {
+                return None;
+            }
+            if !slot.wanted(&filter) {
+                continue;
+            }
+            let start = Instant::now();
+            if start >= deadline {
+                self.outcomes.push((index, false, None));
+                continue;
+            }
+            let Some(mut source) = slot.try_lock() else {
+                self.outcomes.push((index, false, None));
+                continue;
+            };
+            let mut pass = Pass { batch: &mut batch, buffer: &mut self.buffer, deadline };
+            let success = source.run(&mut pass, &filter, &agents);
+            self.outcomes.push((index, success, Some(start.elapsed())));
+        }
+        self.emit(slots, &mut batch);
+        match self.renderer.render(&batch, &wanted) {
+            Ok(bodies) => Some(Answer { batch, bodies }),
+            Err(error) => {
+                tracing::error!("cannot compress the answer to a scrape: {error}");
+                None
+            }
+        }
+    }
+
+    fn emit(&self, slots: &[Slot], batch: &mut Batch) {
+        batch.begin(&SUCCESS);
+        for &(index, success, _) in &self.outcomes {
+            if let Some(slot) = slots.get(index) {
+                batch.sample_with(&slot.labels, f64::from(u8::from(success)));
+            }
+        }
+        batch.begin(&DURATION);
+        for &(index, _, duration) in &self.outcomes {
+            if let (Some(slot), Some(duration)) = (slots.get(index), duration) {
+                batch.sample_with(&slot.labels, duration.as_secs_f64());
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
