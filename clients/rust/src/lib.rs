@@ -1,1 +1,28 @@
-//! Client.
+//! Report what an agent does to musterd, by adding to memory that the daemon has handed over: no
+//! system call per request, nothing that can block, nothing lost when either side is killed.
+//!
+//! ```
+//! use musterd_client::Agent;
+//!
+//! let agent = Agent::builder("billing").socket("/tmp/no-daemon-needed.sock").start();
+//! let request = agent.begin();
+//! // … the work …
+//! request.success();
+//!
+//! match "12x".parse::<u32>() {
+//!     Ok(_) => agent.begin().success(),
+//!     Err(_) => agent.begin().error("validation"),
+//! }
+//! ```
+//!
+//! The layout of the memory is specified in `docs/ledger.md`; the daemon reads it with this
+//! crate's [`layout`] and [`memory`].
+
+mod agent;
+mod connection;
+pub mod layout;
+pub mod memory;
+mod writer;
+
+pub use agent::{Agent, Builder, Request, Status};
+pub use writer::write_header;

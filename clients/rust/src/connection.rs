@@ -1,0 +1,216 @@
+//! The background thread: finds a daemon, is given a ledger, notices when the daemon has gone, and
+//! comes back with the same ledger. The host program never waits for any of it.
+//!
+//! Must not know what is counted.
+
+use crate::memory::Memory;
+use rustix::net::{
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
+};
+use std::io::{self, IoSlice, IoSliceMut, Read};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::Duration;
+
+/// A ledger larger than this is not one.
+const LEDGER_LIMIT: usize = 1 << 30;
+/// The longest answer a daemon may give to a hello.
+const ANSWER_LIMIT: usize = 4096;
+const ANSWER_PATIENCE: Duration = Duration::from_secs(5);
+const FIRST_RETRY: Duration = Duration::from_millis(20);
+const LAST_RETRY: Duration = Duration::from_secs(1);
+/// After a refusal that says it is final: an operator may have changed the daemon's settings.
+const REFUSED_RETRY: Duration = Duration::from_secs(60);
+
+/// What the owner of a ledger does when the daemon speaks.
+pub(crate) trait Host: Send + Sync {
+    /// A ledger has come; the second one a host is given starts from zero.
+    fn receive(&self, memory: Memory, first: bool);
+}
+
+/// Who the thread says that it is, and where.
+pub(crate) struct Settings {
+    pub(crate) socket: PathBuf,
+    /// The hello, without its line feed.
+    pub(crate) hello: String,
+}
+
+/// The running thread, told to stop when this is dropped.
+pub(crate) struct Connection {
+    shared: Arc<Shared>,
+    thread: Option<std::thread::JoinHandle<()>>,
+}
+
+#[derive(Default)]
+struct Shared {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    stopping: bool,
+    stream: Option<UnixStream>,
+}
+
+enum Answer {
+    New(OwnedFd),
+    Resumed,
+    Refused { retry: bool },
+}
+
+impl Connection {
+    /// Starts the thread. When none can be started the host goes on counting for itself.
+    pub(crate) fn start(settings: Settings, host: Arc<dyn Host>) -> Self {
+        let shared = Arc::new(Shared::default());
+        let thread = std::thread::Builder::new()
+            .name("musterd-client".into())
+            .stack_size(128 << 10)
+            .spawn({
+                let shared = shared.clone();
+                move || shared.run(&settings, &*host)
+            })
+            .ok();
+        Self { shared, thread }
+    }
+
+    /// Whether a daemon holds the other end right now.
+    pub(crate) fn is_connected(&self) -> bool {
+        self.shared.lock().stream.is_some()
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        let mut state = self.shared.lock();
+        state.stopping = true;
+        if let Some(stream) = state.stream.take() {
+            let _ = stream.shutdown(std::net::Shutdown::Both);
+        }
+        drop(state);
+        self.shared.changed.notify_all();
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn run(&self, settings: &Settings, host: &dyn Host) {
+        let mut ledger = None;
+        let mut pause = FIRST_RETRY;
+        loop {
+            match self.converse(settings, host, &mut ledger) {
+                Ok(true) => pause = FIRST_RETRY,
+                Ok(false) => pause = REFUSED_RETRY,
+                Err(_) => pause = (pause * 2).min(LAST_RETRY),
+            }
+            let state = self.lock();
+            let waited =
+                self.changed.wait_timeout_while(state, pause, |state| !state.stopping);
+            if waited.unwrap_or_else(PoisonError::into_inner).0.stopping {
+                return;
+            }
+        }
+    }
+
+    /// One connection, from connect to its end. `false` when the daemon wants no such agent.
+    fn converse(
+        &self,
+        settings: &Settings,
+        host: &dyn Host,
+        ledger: &mut Option<OwnedFd>,
+    ) -> io::Result<bool> {
+        let stream = UnixStream::connect(&settings.socket)?;
+        stream.set_read_timeout(Some(ANSWER_PATIENCE))?;
+        stream.set_write_timeout(Some(ANSWER_PATIENCE))?;
+        {
+            let mut state = self.lock();
+            if state.stopping {
+                return Ok(true);
+            }
+            state.stream = Some(stream.try_clone()?);
+        }
+        let result = greet(&stream, &settings.hello, ledger.as_ref()).and_then(|answer| {
+            match answer {
+                Answer::New(file) => {
+                    host.receive(Memory::map(&file, LEDGER_LIMIT)?, ledger.is_none());
+                    *ledger = Some(file);
+                }
+                Answer::Resumed => {}
+                Answer::Refused { retry } => return Ok(retry),
+            }
+            stream.set_read_timeout(None)?;
+            // Nothing is ever said here; the read ends when the daemon does.
+            let _ = (&stream).read(&mut [0]);
+            Ok(true)
+        });
+        self.lock().stream = None;
+        result
+    }
+}
+
+fn greet(stream: &UnixStream, hello: &str, ledger: Option<&OwnedFd>) -> io::Result<Answer> {
+    send_hello(stream, hello, ledger)?;
+    let (line, file) = receive_answer(stream)?;
+    let wrong = |what: &str| io::Error::new(io::ErrorKind::InvalidData, what.to_owned());
+    let answer: serde_json::Value =
+        serde_json::from_slice(&line).map_err(|_| wrong("the answer is not JSON"))?;
+    if answer.get("ok") != Some(&serde_json::Value::Bool(true)) {
+        let retry = answer.get("retry").and_then(serde_json::Value::as_bool).unwrap_or(true);
+        return Ok(Answer::Refused { retry });
+    }
+    match (answer.get("ledger").and_then(serde_json::Value::as_str), file) {
+        (Some("new"), Some(file)) => Ok(Answer::New(file)),
+        (Some("resumed"), None) if ledger.is_some() => Ok(Answer::Resumed),
+        _ => Err(wrong("the answer does not say what has become of the ledger")),
+    }
+}
+
+fn send_hello(stream: &UnixStream, hello: &str, ledger: Option<&OwnedFd>) -> io::Result<()> {
+    let line = [hello.as_bytes(), b"\n"].concat();
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    let files: Vec<_> = ledger.iter().map(|file| file.as_fd()).collect();
+    if !files.is_empty() {
+        control.push(SendAncillaryMessage::ScmRights(&files));
+    }
+    let sent = sendmsg(stream, &[IoSlice::new(&line)], &mut control, SendFlags::NOSIGNAL)?;
+    if sent < line.len() {
+        return Err(io::ErrorKind::WriteZero.into());
+    }
+    Ok(())
+}
+
+fn receive_answer(stream: &UnixStream) -> io::Result<(Vec<u8>, Option<OwnedFd>)> {
+    let (mut line, mut file) = (Vec::new(), None);
+    while line.last() != Some(&b'\n') && line.len() < ANSWER_LIMIT {
+        let mut part = [0; 512];
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(4))];
+        let mut control = RecvAncillaryBuffer::new(&mut space);
+        let received = recvmsg(
+            stream,
+            &mut [IoSliceMut::new(&mut part)],
+            &mut control,
+            RecvFlags::CMSG_CLOEXEC,
+        )?;
+        for message in control.drain() {
+            if let RecvAncillaryMessage::ScmRights(files) = message {
+                file = files.last().or(file);
+            }
+        }
+        if received.bytes == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        line.extend_from_slice(part.get(..received.bytes).unwrap_or_default());
+    }
+    Ok((line, file))
+}

@@ -1,0 +1,150 @@
+//! The memory of a ledger as words that may change under our eyes: the one file with unsafe code.
+//!
+//! Must not know what the words mean.
+#![allow(unsafe_code)]
+
+use rustix::fs::{SealFlags, fcntl_get_seals, fstat};
+use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
+use std::io;
+use std::os::fd::AsFd;
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Words shared with another process, or private ones in their place.
+#[derive(Debug)]
+pub struct Memory(Inner);
+
+#[derive(Debug)]
+enum Inner {
+    Mapped { start: NonNull<AtomicU64>, words: usize },
+    Private(Box<[AtomicU64]>),
+}
+
+// SAFETY: the mapping is owned by this value alone, is reached through atomic words only, and
+// stays where it is until the value is dropped; nothing in it belongs to a thread.
+unsafe impl Send for Memory {}
+// SAFETY: as above; shared access is by atomic loads and stores.
+unsafe impl Sync for Memory {}
+
+impl Memory {
+    /// Maps a whole memory file, readable and writable, shared with all who hold it.
+    ///
+    /// # Errors
+    /// `InvalidData` when the file is not sealed against shrinking and growing (its holder could
+    /// then make reading it fatal), is empty, or is larger than `limit` bytes; else what the
+    /// kernel said.
+    pub fn map(file: impl AsFd, limit: usize) -> io::Result<Self> {
+        let wanted = SealFlags::SHRINK | SealFlags::GROW;
+        let refuse = |what: &str| io::Error::new(io::ErrorKind::InvalidData, what.to_owned());
+        let seals =
+            fcntl_get_seals(&file).map_err(|_| refuse("not a memory file that can be sealed"))?;
+        if !seals.contains(wanted) {
+            return Err(refuse("not sealed against shrinking and growing"));
+        }
+        let size = usize::try_from(fstat(&file)?.st_size).unwrap_or(0);
+        if size < 8 || size > limit {
+            return Err(refuse(&format!("{size} bytes, wanted 8 to {limit}")));
+        }
+        let access = ProtFlags::READ | ProtFlags::WRITE;
+        // SAFETY: a new mapping at an address of the kernel's choice disturbs no other memory.
+        let start =
+            unsafe { mmap(std::ptr::null_mut(), size, access, MapFlags::SHARED, &file, 0) }?;
+        let start = NonNull::new(start.cast::<AtomicU64>())
+            .ok_or_else(|| io::Error::other("mmap gave address 0"))?;
+        Ok(Self(Inner::Mapped { start, words: size / 8 }))
+    }
+
+    /// Memory of this process alone, all zero.
+    #[must_use]
+    pub fn private(bytes: usize) -> Self {
+        Self(Inner::Private((0..bytes / 8).map(|_| AtomicU64::new(0)).collect()))
+    }
+
+    /// All words.
+    #[must_use]
+    pub fn words(&self) -> &[AtomicU64] {
+        match &self.0 {
+            // SAFETY: `start` is page-aligned and the start of `words` mapped words that stay
+            // mapped for as long as `self` lives, and the file behind them is sealed, so none can
+            // vanish. Others may write them at any time, which atomic words allow.
+            Inner::Mapped { start, words } => unsafe {
+                std::slice::from_raw_parts(start.as_ptr(), *words)
+            },
+            Inner::Private(words) => words,
+        }
+    }
+
+    /// Size in bytes.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        self.words().len() * 8
+    }
+
+    fn word(&self, offset: usize) -> Option<&AtomicU64> {
+        offset.is_multiple_of(8).then(|| self.words().get(offset / 8)).flatten()
+    }
+
+    /// The word at a byte offset; 0 where there is none.
+    #[inline]
+    #[must_use]
+    pub fn load(&self, offset: usize) -> u64 {
+        self.word(offset).map_or(0, |word| word.load(Ordering::Relaxed))
+    }
+
+    /// As [`Memory::load`]; what was stored before this word was published is seen after it.
+    #[inline]
+    #[must_use]
+    pub fn load_published(&self, offset: usize) -> u64 {
+        self.word(offset).map_or(0, |word| word.load(Ordering::Acquire))
+    }
+
+    /// Stores a word at a byte offset; nothing where there is none.
+    #[inline]
+    pub fn store(&self, offset: usize, value: u64) {
+        if let Some(word) = self.word(offset) {
+            word.store(value, Ordering::Relaxed);
+        }
+    }
+
+    /// As [`Memory::store`]; whoever sees this word sees all that was stored before it.
+    #[inline]
+    pub fn publish(&self, offset: usize, value: u64) {
+        if let Some(word) = self.word(offset) {
+            word.store(value, Ordering::Release);
+        }
+    }
+}
+
+impl Drop for Memory {
+    fn drop(&mut self) {
+        if let Inner::Mapped { start, words } = &self.0 {
+            // SAFETY: this value owns the mapping, and no reference into it outlives the value.
+            // A failure leaves the memory mapped, which does no harm.
+            let _ = unsafe { munmap(start.as_ptr().cast(), words * 8) };
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::fs::{MemfdFlags, fcntl_add_seals, ftruncate, memfd_create};
+
+    #[test]
+    fn only_sealed_files_of_a_bearable_size_are_mapped() {
+        let file =
+            memfd_create("test", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING).unwrap();
+        ftruncate(&file, 8192).unwrap();
+        assert!(Memory::map(&file, 8192).is_err());
+        fcntl_add_seals(&file, SealFlags::SHRINK | SealFlags::GROW).unwrap();
+        assert!(Memory::map(&file, 4096).is_err());
+        assert!(Memory::map(std::fs::File::open("/dev/zero").unwrap(), 4096).is_err());
+        let one = Memory::map(&file, 8192).unwrap();
+        let other = Memory::map(&file, 8192).unwrap();
+        one.store(8184, 7);
+        assert_eq!(other.load(8184), 7);
+        one.store(8192, 7);
+        one.store(3, 7);
+        assert_eq!((one.load(8192), one.load(3), one.load(0)), (0, 0, 0));
+    }
+}

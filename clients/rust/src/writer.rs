@@ -1,0 +1,477 @@
+//! The writer of a ledger: appends records, takes and frees slots, and applies updates through the
+//! journal, as `docs/ledger.md` says.
+//!
+//! Must not know about sockets, clocks or threads; its owner lets one thread at a time in.
+
+use crate::layout::{
+    HEADER_SIZE, HELP_LIMIT, JOURNAL_LIMIT, Kind, LABEL_LIMIT, LABEL_NAME_LIMIT,
+    LABEL_VALUE_LIMIT, MAGIC, NAME_LIMIT, RECORD_HEAD, RECORDS, SLOT_COUNT, SLOTS, Shape, VERSION,
+    header, journal_pair,
+};
+use crate::memory::Memory;
+
+/// Where a published series has its values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Series {
+    values: usize,
+}
+
+/// The buckets of a published histogram, ready to find the right ones for a value.
+#[derive(Clone, Debug)]
+pub(crate) struct HistogramSeries {
+    series: Series,
+    shape: Shape,
+    /// Upper bounds of the buckets of one octave, as fractions in (0.5, 1].
+    octave: Vec<f64>,
+}
+
+/// A request in flight: the slot that it holds, or none when all were taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Flight {
+    Slot(u8),
+    Unslotted,
+}
+
+/// One update of several words: gathered first, then written so that it counts wholly or not at
+/// all.
+#[derive(Debug, Default)]
+pub(crate) struct Update {
+    pairs: [(usize, u64); JOURNAL_LIMIT],
+    count: usize,
+}
+
+impl Update {
+    /// Sets a word. What is over the journal's limit is left out; no update of this client is.
+    #[inline]
+    fn set(&mut self, offset: usize, value: u64) {
+        if let Some(pair) = self.pairs.get_mut(self.count) {
+            *pair = (offset, value);
+            self.count += 1;
+        }
+    }
+}
+
+/// Writes one ledger.
+#[derive(Debug)]
+pub(crate) struct Writer {
+    memory: Memory,
+    /// Slots that are free, used as a stack so that few cache lines are touched.
+    free: Vec<u8>,
+}
+
+impl Writer {
+    /// A ledger of this process alone, for as long as there is no daemon to give one.
+    pub(crate) fn private(size: usize) -> Self {
+        let memory = Memory::private(size);
+        write_header(&memory, [0, 0]);
+        Self { memory, free: all_slots() }
+    }
+
+    /// Moves everything into the ledger that the daemon has given. Offsets stay what they are.
+    /// `false`, and nothing is moved, when the records do not fit.
+    pub(crate) fn move_into(&mut self, memory: Memory) -> bool {
+        let end = self.records_end();
+        if end > memory.size() {
+            return false;
+        }
+        for offset in (SLOTS..end).step_by(8) {
+            memory.store(offset, self.memory.load(offset));
+        }
+        for word in [
+            header::HEARTBEAT,
+            header::UNSLOTTED_BEGUN,
+            header::UNSLOTTED_ENDED,
+            header::RECORDS_REFUSED,
+        ] {
+            memory.store(word, self.memory.load(word));
+        }
+        memory.publish(header::RECORDS_END, end as u64);
+        self.memory = memory;
+        true
+    }
+
+    /// Starts anew on an empty ledger: the same records, all zero; requests in flight go on.
+    pub(crate) fn start_anew(&mut self, memory: Memory, values: &[(Series, usize)]) -> bool {
+        // What is zeroed here is the old ledger's memory, whose counts the daemon has taken over.
+        for (series, words) in values {
+            for word in 0..*words {
+                self.memory.store(series.values + 8 * word, 0);
+            }
+        }
+        for word in
+            [header::UNSLOTTED_BEGUN, header::UNSLOTTED_ENDED, header::RECORDS_REFUSED]
+        {
+            self.memory.store(word, 0);
+        }
+        self.move_into(memory)
+    }
+
+    fn records_end(&self) -> usize {
+        usize::try_from(self.memory.load(header::RECORDS_END)).unwrap_or(RECORDS)
+    }
+
+    /// Appends a record of one value word. `None`, counted in the ledger, where there is no room
+    /// or a text is too long.
+    pub(crate) fn append(
+        &mut self,
+        kind: Kind,
+        name: &str,
+        labels: &[(&str, &str)],
+        help: &str,
+    ) -> Option<Series> {
+        self.append_record(kind, None, name, labels, help)
+    }
+
+    /// Appends a histogram.
+    pub(crate) fn append_histogram(
+        &mut self,
+        shape: Shape,
+        name: &str,
+        labels: &[(&str, &str)],
+        help: &str,
+    ) -> Option<HistogramSeries> {
+        let series = self.append_record(Kind::Histogram, Some(&shape), name, labels, help)?;
+        let parts = 1_u32 << u32::try_from(shape.schema.max(0)).unwrap_or(0);
+        let octave = (1..=parts)
+            .map(|part| f64::exp2(f64::from(part) / f64::from(parts)) / 2.0)
+            .collect();
+        Some(HistogramSeries { series, shape, octave })
+    }
+
+    fn append_record(
+        &mut self,
+        kind: Kind,
+        shape: Option<&Shape>,
+        name: &str,
+        labels: &[(&str, &str)],
+        help: &str,
+    ) -> Option<Series> {
+        let start = self.records_end();
+        let record = encode_record(kind, shape, name, labels, help)
+            .filter(|(bytes, _)| start + bytes.len() <= self.memory.size());
+        let Some((bytes, values)) = record else {
+            let refused = self.memory.load(header::RECORDS_REFUSED);
+            self.memory.store(header::RECORDS_REFUSED, refused + 1);
+            return None;
+        };
+        for (index, word) in bytes.chunks_exact(8).enumerate() {
+            let word = word.try_into().map_or(0, u64::from_le_bytes);
+            self.memory.store(start + 8 * index, word);
+        }
+        self.memory.publish(header::RECORDS_END, (start + bytes.len()) as u64);
+        Some(Series { values: start + values })
+    }
+
+    /// Marks a request as begun.
+    #[inline]
+    pub(crate) fn begin(&mut self, now: u64) -> Flight {
+        match self.free.pop() {
+            Some(slot) => {
+                // 0 would say that the slot is free.
+                self.memory.store(slot_offset(slot), now.max(1));
+                Flight::Slot(slot)
+            }
+            None => {
+                let begun = self.memory.load(header::UNSLOTTED_BEGUN);
+                self.memory.store(header::UNSLOTTED_BEGUN, begun + 1);
+                Flight::Unslotted
+            }
+        }
+    }
+
+    /// Adds the end of a flight to an update.
+    #[inline]
+    pub(crate) fn end(&mut self, flight: Flight, update: &mut Update) {
+        match flight {
+            Flight::Slot(slot) => {
+                update.set(slot_offset(slot), 0);
+                self.free.push(slot);
+            }
+            Flight::Unslotted => {
+                let ended = self.memory.load(header::UNSLOTTED_ENDED);
+                update.set(header::UNSLOTTED_ENDED, ended + 1);
+            }
+        }
+    }
+
+    /// Adds `count` to a counter, as part of an update.
+    #[inline]
+    pub(crate) fn add(&self, series: Series, count: u64, update: &mut Update) {
+        update.set(series.values, self.memory.load(series.values).wrapping_add(count));
+    }
+
+    /// Adds an observation to a histogram, as part of an update. Not a number counts nowhere.
+    #[inline]
+    pub(crate) fn observe(&self, histogram: &HistogramSeries, value: f64, update: &mut Update) {
+        if value.is_nan() {
+            return;
+        }
+        let values = histogram.series.values;
+        let sum = f64::from_bits(self.memory.load(values)) + value;
+        update.set(values, sum.to_bits());
+        for bucket in [histogram.native(value), histogram.classic(value)] {
+            let offset = values + 8 * bucket;
+            update.set(offset, self.memory.load(offset) + 1);
+        }
+    }
+
+    /// Writes an update: once its count is stored, it counts, wherever the process is stopped.
+    #[inline]
+    pub(crate) fn commit(&mut self, update: &Update) {
+        let pairs = update.pairs.get(..update.count).unwrap_or_default();
+        for (index, (offset, value)) in pairs.iter().enumerate() {
+            let pair = journal_pair(index);
+            self.memory.store(pair, *offset as u64);
+            self.memory.store(pair + 8, *value);
+        }
+        self.memory.publish(header::JOURNAL_COUNT, pairs.len() as u64);
+        std::sync::atomic::fence(std::sync::atomic::Ordering::Release);
+        for (offset, value) in pairs {
+            self.memory.store(*offset, *value);
+        }
+        self.memory.publish(header::JOURNAL_COUNT, 0);
+    }
+
+    /// Shows life.
+    #[inline]
+    pub(crate) fn heartbeat(&self, now: u64) {
+        self.memory.store(header::HEARTBEAT, now);
+    }
+
+    /// Says that the agent has ended this ledger on purpose.
+    pub(crate) fn close(&self) {
+        self.memory.publish(header::CLOSED, 1);
+    }
+}
+
+impl HistogramSeries {
+    pub(crate) fn series(&self) -> Series {
+        self.series
+    }
+
+    pub(crate) fn words(&self) -> usize {
+        self.shape.words()
+    }
+
+    /// The value word of the exponential bucket that a value falls into.
+    #[inline]
+    fn native(&self, value: f64) -> usize {
+        let shape = &self.shape;
+        if value <= shape.zero_threshold {
+            return 1;
+        }
+        let Some(last) = shape.native_count.checked_sub(1) else { return 1 };
+        let index = if value.is_infinite() {
+            i32::MAX
+        } else {
+            bucket_index(value, shape.schema, &self.octave)
+        };
+        match index.saturating_sub(shape.first) {
+            below if below < 0 => 1,
+            place => 2 + place.unsigned_abs().min(last) as usize,
+        }
+    }
+
+    /// The value word of the classic bucket that a value falls into.
+    #[inline]
+    fn classic(&self, value: f64) -> usize {
+        let above = self.shape.bounds.partition_point(|bound| *bound < value);
+        2 + self.shape.native_count as usize + above
+    }
+}
+
+/// The index `i` of the bucket (2^((i-1)/2^schema), 2^(i/2^schema)] that holds a positive, finite,
+/// normal value. `octave` holds the upper bounds of one octave's buckets within (0.5, 1].
+fn bucket_index(value: f64, schema: i32, octave: &[f64]) -> i32 {
+    const FRACTION_BITS: u32 = 52;
+    let bits = value.to_bits();
+    let exponent = i32::try_from((bits >> FRACTION_BITS) & 0x7ff).unwrap_or(0) - 1022;
+    // value = fraction · 2^exponent with the fraction in [0.5, 1).
+    let fraction = f64::from_bits((bits & ((1 << FRACTION_BITS) - 1)) | (1022 << FRACTION_BITS));
+    if schema > 0 {
+        // A fraction of exactly 0.5 is the upper end of the octave below.
+        if fraction == 0.5 {
+            return (exponent - 1) << schema;
+        }
+        let within = octave.partition_point(|bound| *bound < fraction);
+        ((exponent - 1) << schema) + i32::try_from(within).unwrap_or(0) + 1
+    } else {
+        let ceiling = if fraction == 0.5 { exponent - 1 } else { exponent };
+        // Rounds up: buckets of a negative schema span several octaves.
+        -((-ceiling) >> -schema)
+    }
+}
+
+fn slot_offset(slot: u8) -> usize {
+    SLOTS + 8 * usize::from(slot)
+}
+
+fn all_slots() -> Vec<u8> {
+    (0..SLOT_COUNT).rev().filter_map(|slot| u8::try_from(slot).ok()).collect()
+}
+
+/// Writes the header of a new ledger: what the daemon does for the ledgers it hands out.
+pub fn write_header(memory: &Memory, identity: [u64; 2]) {
+    let pair = |low: usize, high: usize| low as u64 | (high as u64) << 32;
+    memory.store(header::MAGIC, u64::from_le_bytes(MAGIC));
+    memory.store(header::VERSION_AND_SIZE, pair(VERSION as usize, HEADER_SIZE));
+    memory.store(header::SIZE, memory.size() as u64);
+    memory.store(header::IDENTITY, identity[0]);
+    memory.store(header::IDENTITY + 8, identity[1]);
+    memory.store(header::SLOTS, pair(SLOTS, SLOT_COUNT));
+    memory.store(header::RECORDS, pair(RECORDS, 0));
+    memory.publish(header::RECORDS_END, RECORDS as u64);
+}
+
+/// The bytes of a record and where in it the values begin; `None` when something is too long.
+fn encode_record(
+    kind: Kind,
+    shape: Option<&Shape>,
+    name: &str,
+    labels: &[(&str, &str)],
+    help: &str,
+) -> Option<(Vec<u8>, usize)> {
+    let labels_fit = labels.len() <= LABEL_LIMIT
+        && labels.iter().all(|(key, value)| {
+            key.len() <= LABEL_NAME_LIMIT && value.len() <= LABEL_VALUE_LIMIT
+        });
+    if !labels_fit || name.len() > NAME_LIMIT || help.len() > HELP_LIMIT {
+        return None;
+    }
+    let mut record = vec![0; RECORD_HEAD];
+    for bound in shape.map_or(&[][..], |shape| &shape.bounds) {
+        record.extend(bound.to_le_bytes());
+    }
+    record.extend(name.as_bytes());
+    for (key, value) in labels {
+        record.extend(u16::try_from(key.len()).ok()?.to_le_bytes());
+        record.extend(u16::try_from(value.len()).ok()?.to_le_bytes());
+        record.extend(key.as_bytes());
+        record.extend(value.as_bytes());
+    }
+    record.extend(help.as_bytes());
+    let values = record.len().next_multiple_of(8);
+    record.resize(values + 8 * shape.map_or(1, Shape::words), 0);
+
+    let mut head = Vec::with_capacity(RECORD_HEAD);
+    head.extend(u32::try_from(record.len()).ok()?.to_le_bytes());
+    head.push(kind as u8);
+    head.push(u8::try_from(labels.len()).ok()?);
+    head.extend(u16::try_from(name.len()).ok()?.to_le_bytes());
+    head.extend(u16::try_from(help.len()).ok()?.to_le_bytes());
+    head.extend([0; 2]);
+    head.extend(u32::try_from(values).ok()?.to_le_bytes());
+    if let Some(shape) = shape {
+        head.extend(shape.schema.to_le_bytes());
+        head.extend(shape.first.to_le_bytes());
+        head.extend(shape.native_count.to_le_bytes());
+        head.extend(u32::try_from(shape.bounds.len()).ok()?.to_le_bytes());
+        head.extend(shape.zero_threshold.to_le_bytes());
+    }
+    record.splice(..head.len(), head);
+    Some((record, values))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::layout::names;
+
+    fn octave(schema: i32) -> Vec<f64> {
+        let parts = 1_u32 << schema.max(0);
+        (1..=parts).map(|part| f64::exp2(f64::from(part) / f64::from(parts)) / 2.0).collect()
+    }
+
+    #[test]
+    fn every_value_lies_within_its_bucket() {
+        for schema in -4..=8 {
+            let octave = octave(schema);
+            let width = f64::exp2(-f64::from(schema));
+            let mut value = 1e-7;
+            while value < 1e6 {
+                let index = f64::from(bucket_index(value, schema, &octave));
+                let (low, high) = (f64::exp2((index - 1.0) * width), f64::exp2(index * width));
+                assert!(low < value * (1.0 + 1e-12), "{value} schema {schema}: above {low}");
+                assert!(value <= high * (1.0 + 1e-12), "{value} schema {schema}: below {high}");
+                value *= 1.0123;
+            }
+        }
+    }
+
+    #[test]
+    fn a_power_of_two_is_the_upper_end_of_its_bucket() {
+        for schema in 0..=8 {
+            for power in -20..20 {
+                let value = f64::exp2(f64::from(power));
+                assert_eq!(bucket_index(value, schema, &octave(schema)), power << schema);
+            }
+        }
+        assert_eq!(bucket_index(16.0, -2, &octave(-2)), 1);
+        assert_eq!(bucket_index(16.1, -2, &octave(-2)), 2);
+        assert_eq!(bucket_index(0.9, -2, &octave(-2)), 0);
+    }
+
+    #[test]
+    fn an_observation_counts_once_in_each_part() {
+        let mut writer = Writer::private(64 << 10);
+        let histogram =
+            writer.append_histogram(Shape::durations(), names::DURATION, &[], "").unwrap();
+        let observations = [0.0, 1e-9, 1e-6, 0.004, 0.005, 0.3, 299.0, 1e5, f64::INFINITY, f64::NAN];
+        for value in observations {
+            let mut update = Update::default();
+            writer.observe(&histogram, value, &mut update);
+            writer.commit(&update);
+        }
+        let word = |index: usize| writer.memory.load(histogram.series.values + 8 * index);
+        let native: u64 = (1..274).map(word).sum();
+        let classic: u64 = (274..290).map(word).sum();
+        assert_eq!((native, classic), (9, 9));
+        assert_eq!((word(1), word(273), word(274), word(289)), (2, 2, 5, 2));
+    }
+
+    #[test]
+    fn a_ledger_that_is_full_counts_what_it_refuses() {
+        let mut writer = Writer::private(2048);
+        let mut appended = 0;
+        while writer.append(Kind::Counter, names::ERRORS, &[("category", "x")], "").is_some() {
+            appended += 1;
+        }
+        assert!(appended > 2);
+        let long = "x".repeat(257);
+        assert!(writer.append(Kind::Counter, names::ERRORS, &[("category", &long)], "").is_none());
+        assert_eq!(writer.memory.load(header::RECORDS_REFUSED), 2);
+    }
+
+    #[test]
+    fn slots_run_out_and_come_back() {
+        let mut writer = Writer::private(64 << 10);
+        let flights: Vec<_> = (0..130).map(|_| writer.begin(5)).collect();
+        assert_eq!(writer.memory.load(header::UNSLOTTED_BEGUN), 2);
+        for flight in flights {
+            let mut update = Update::default();
+            writer.end(flight, &mut update);
+            writer.commit(&update);
+        }
+        assert_eq!(writer.memory.load(header::UNSLOTTED_ENDED), 2);
+        assert_eq!(writer.free.len(), SLOT_COUNT);
+        assert!((SLOTS..RECORDS).step_by(8).all(|slot| writer.memory.load(slot) == 0));
+    }
+
+    #[test]
+    fn moving_keeps_every_count() {
+        let mut writer = Writer::private(64 << 10);
+        let series = writer.append(Kind::Counter, names::REQUESTS, &[("status", "success")], "");
+        let mut update = Update::default();
+        writer.add(series.unwrap(), 3, &mut update);
+        writer.commit(&update);
+        writer.begin(9);
+        let mut small = Memory::private(1024);
+        assert!(!writer.move_into(std::mem::replace(&mut small, Memory::private(0))));
+        let target = Memory::private(32 << 10);
+        write_header(&target, [1, 2]);
+        assert!(writer.move_into(target));
+        assert_eq!(writer.memory.load(series.unwrap().values), 3);
+        assert_eq!(writer.memory.load(header::IDENTITY), 1);
+        assert_eq!((SLOTS..RECORDS).step_by(8).filter(|s| writer.memory.load(*s) == 9).count(), 1);
+    }
+}
