@@ -4,11 +4,44 @@
 //! This room must not know about HTTP, formats or agents; it fills a [`Batch`] and nothing else.
 
 pub mod root;
+pub mod vitals;
+
+mod addresses;
+mod cpu;
+mod cpu_info;
+mod cpu_topology;
+mod diskstats;
+mod filefd;
+mod filesystem;
+mod loadavg;
+mod meminfo;
+mod mounts;
+mod net;
+mod netdev;
+mod netstat;
+mod parse;
+mod pattern;
+mod pressure;
+mod prober;
+mod sockstat;
+mod stat;
+mod table;
+mod time;
+mod udev;
+mod uname;
+mod vmstat;
+mod zone;
+mod zone_rule;
 
 use crate::metric::{Batch, Family};
 use root::Root;
+use serde::{Deserialize, Deserializer};
+use std::convert::Infallible;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Instant;
+use toml::Spanned;
+use toml::de::{DeTable, DeValue, ValueDeserializer};
 
 /// Why a collector gave nothing this time. The text names the path, the offending text and what
 /// was wanted.
@@ -74,9 +107,158 @@ pub struct Entry {
 }
 
 /// For a collector without options: refuses any key.
-#[derive(serde::Deserialize)]
+#[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct NoOptions {}
 
 /// Every collector. To add one: its file, and its line here.
-pub static COLLECTORS: &[Entry] = &[];
+pub static COLLECTORS: &[Entry] = &[
+    cpu::ENTRY,
+    diskstats::ENTRY,
+    filefd::ENTRY,
+    filesystem::ENTRY,
+    loadavg::ENTRY,
+    meminfo::ENTRY,
+    netdev::ENTRY,
+    netstat::ENTRY,
+    pressure::ENTRY,
+    sockstat::ENTRY,
+    stat::ENTRY,
+    time::ENTRY,
+    uname::ENTRY,
+    vmstat::ENTRY,
+];
+
+/// One collector as it is configured.
+pub struct Plan {
+    /// Its name in the list.
+    pub name: &'static str,
+    /// Whether it takes part in a pass that asks for no collector by name.
+    pub enabled: bool,
+    /// Makes it.
+    pub builder: Builder,
+}
+
+/// Reads the table `[host.collectors]`: for each collector of the list, in the list's order, its
+/// table with `enabled` and all of its options.
+///
+/// # Errors
+/// A name that no collector has, a collector without a table, and whatever is wrong with a
+/// collector's options: a key too many, a key too few, a value of the wrong kind. Each error
+/// carries the place in the text that the table was parsed from.
+pub fn plan(table: Spanned<DeTable<'_>>) -> Result<Vec<Plan>, toml::de::Error> {
+    let place = table.span();
+    let mut table = table.into_inner();
+    for name in table.keys() {
+        if !COLLECTORS.iter().any(|entry| entry.name == name.get_ref().as_ref()) {
+            let known: Vec<_> = COLLECTORS.iter().map(|entry| entry.name).collect();
+            let what =
+                format!("no collector `{}`, wanted one of {}", name.get_ref(), known.join(", "));
+            return Err(error_at(name.span(), what));
+        }
+    }
+    let plan_one = |entry: &Entry| {
+        let (_, options) = table.remove_entry(entry.name).ok_or_else(|| {
+            error_at(place.clone(), format!("no table for the collector `{}`", entry.name))
+        })?;
+        let place = options.span();
+        let DeValue::Table(mut options) = options.into_inner() else {
+            return Err(error_at(place, format!("`{}` is not a table", entry.name)));
+        };
+        let Some((_, enabled)) = options.remove_entry("enabled") else {
+            return Err(error_at(place, "missing field `enabled`".to_owned()));
+        };
+        let enabled = bool::deserialize(ValueDeserializer::from(enabled))?;
+        let options = toml::Deserializer::from(Spanned::new(place, options));
+        Ok(Plan { name: entry.name, enabled, builder: (entry.parse)(options)? })
+    };
+    COLLECTORS.iter().map(plan_one).collect()
+}
+
+fn error_at(place: Range<usize>, what: String) -> toml::de::Error {
+    // Only the library can give an error its place: it does so when a value refuses to be read.
+    struct Refusal(String);
+    impl serde::de::Visitor<'_> for Refusal {
+        type Value = Infallible;
+
+        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("nothing")
+        }
+
+        fn visit_bool<E: serde::de::Error>(self, _: bool) -> Result<Infallible, E> {
+            Err(E::custom(self.0))
+        }
+    }
+    let value = ValueDeserializer::from(Spanned::new(place, DeValue::Boolean(true)));
+    match value.deserialize_any(Refusal(what)) {
+        Err(error) => error,
+        Ok(never) => match never {},
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DEFAULTS: &str = include_str!("../../config/musterd.toml");
+
+    fn collectors(text: &str) -> Spanned<DeTable<'_>> {
+        let mut table = DeTable::parse(text).unwrap().into_inner();
+        for name in ["host", "collectors"] {
+            let value = table.remove(name).unwrap().into_inner();
+            let DeValue::Table(inner) = value else { panic!("{name} is no table") };
+            table = inner;
+        }
+        Spanned::new(0..text.len(), table)
+    }
+
+    fn refusal(text: &str) -> (String, String) {
+        let error = plan(collectors(text)).err().unwrap();
+        let place = error.span().and_then(|place| text.get(place)).unwrap_or_default();
+        (error.message().to_owned(), place.to_owned())
+    }
+
+    #[test]
+    fn the_defaults_configure_every_collector() {
+        let plans = plan(collectors(DEFAULTS)).unwrap();
+        let names: Vec<_> = plans.iter().map(|plan| plan.name).collect();
+        let wanted: Vec<_> = COLLECTORS.iter().map(|entry| entry.name).collect();
+        assert_eq!(names, wanted);
+        assert!(plans.iter().all(|plan| plan.enabled));
+    }
+
+    #[test]
+    fn what_is_wrong_is_told_with_its_place() {
+        let (message, place) = refusal(&DEFAULTS.replace("collectors.uname]", "collectors.unam]"));
+        assert!(message.starts_with("no collector `unam`, wanted one of cpu, "), "{message}");
+        assert_eq!(place, "unam");
+        let (message, place) = refusal(&DEFAULTS.replace("softirq = false", "softirq = 7"));
+        assert!(message.contains("expected a boolean"), "{message}");
+        assert_eq!(place, "7");
+        let (message, _) = refusal(&DEFAULTS.replace("softirq = false", ""));
+        assert!(message.contains("missing field `softirq`"), "{message}");
+        let (message, place) = refusal(&DEFAULTS.replace("softirq = false", "softirqs = false"));
+        assert!(message.contains("unknown field `softirqs`"), "{message}");
+        assert_eq!(place, "softirqs");
+        let (message, _) =
+            refusal(&DEFAULTS.replace("bugs_include = \"\"", "bugs_include = \"(\""));
+        assert!(message.starts_with("`(` is not a regular expression: "), "{message}");
+        let (message, _) =
+            refusal(&DEFAULTS.replace("mount_timeout = \"5s\"", "mount_timeout = \"x\""));
+        assert!(message.starts_with("`x` is not a duration"), "{message}");
+        let (message, _) = refusal("host.collectors.cpu = 3\n");
+        assert_eq!(message, "`cpu` is not a table");
+        let (message, _) = refusal("[host.collectors]\n");
+        assert_eq!(message, "no table for the collector `cpu`");
+    }
+
+    #[test]
+    fn families_are_declared_once() {
+        let mut names: Vec<_> =
+            COLLECTORS.iter().flat_map(|entry| entry.families).map(|family| family.name).collect();
+        let all = names.len();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), all);
+    }
+}
