@@ -2,7 +2,7 @@
 //! are not part of this project: the test is skipped where they are not found, in the folder that
 //! `MUSTERD_CONFORMANCE` names or in `../shared/conformance`. Needs tar, xz and Python.
 
-mod common;
+mod host_fixture;
 
 use musterd::exposition::Format;
 use std::path::{Path, PathBuf};
@@ -26,15 +26,15 @@ fn families_are_those_of_node_exporter() {
     let unpacked = Command::new("tar").arg("-xJf").arg(fixtures).arg("-C").arg(&folder).status();
     assert!(unpacked.unwrap().success());
 
-    let config = common::changed(&[
+    let config = host_fixture::changed(&[
         ("info = false", "info = true"),
         ("flags_include = \"\"", "flags_include = '^(aes|avx.?|constant_tsc)$'"),
         ("bugs_include = \"\"", "bugs_include = '^(cpu_meltdown|spectre_.*|mds)$'"),
         ("softirq = false", "softirq = true"),
     ]);
-    let root = common::roots(&folder, "udev/data");
+    let root = host_fixture::roots(&folder, "udev/data");
     let without = ["filesystem", "uname", "netdev"];
-    let mut shown = common::Host::new(&root, &config, &without).pass(Format::Text);
+    let mut shown = host_fixture::Host::new(&root, &config, &without).pass(Format::Text);
     // Network devices are not in the fixtures: the expected ones are of any machine's `lo`.
     shown += &live_loopback();
 
@@ -61,9 +61,9 @@ fn live_loopback() -> String {
         rootfs: "/".into(),
         udev_data: "/run/udev/data".into(),
     });
-    let config = common::changed(&[("device_include = \"\"", "device_include = '^lo$'")]);
-    let plans = common::plans(&config);
+    let config = host_fixture::changed(&[("device_include = \"\"", "device_include = '^lo$'")]);
+    let plans = host_fixture::plans(&config);
     let others: Vec<_> =
         plans.iter().map(|plan| plan.name).filter(|name| *name != "netdev").collect();
-    common::Host::new(&root, &config, &others).pass(Format::Text)
+    host_fixture::Host::new(&root, &config, &others).pass(Format::Text)
 }

@@ -8,12 +8,12 @@
     clippy::panic
 )]
 
-mod common;
+mod web;
 
-use common::{Server, good, options, run, until};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::fs::File;
 use std::time::Duration;
+use web::{Server, good, options, run, until};
 
 #[test]
 fn accepting_goes_on_after_descriptors_ran_out() {

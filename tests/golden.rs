@@ -2,7 +2,7 @@
 //! `MUSTERD_BLESS=1 cargo test --test golden` writes that anew; read the difference before you
 //! commit it.
 
-mod common;
+mod host_fixture;
 
 use musterd::exposition::Format;
 use std::path::Path;
@@ -10,15 +10,15 @@ use std::path::Path;
 #[test]
 fn the_fixtures_give_the_kept_exposition() {
     let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
-    let config = common::changed(&[
+    let config = host_fixture::changed(&[
         ("info = false", "info = true"),
         ("flags_include = \"\"", "flags_include = '^(aes|sse)$'"),
         ("bugs_include = \"\"", "bugs_include = '^mds$'"),
         ("softirq = false", "softirq = true"),
     ]);
-    let root = common::roots(&fixtures.join("host"), "udev");
+    let root = host_fixture::roots(&fixtures.join("host"), "udev");
     // These ask the running kernel.
-    let mut host = common::Host::new(&root, &config, &["filesystem", "uname"]);
+    let mut host = host_fixture::Host::new(&root, &config, &["filesystem", "uname"]);
     let shown = without_clock(&host.pass(Format::Text));
     let again = without_clock(&host.pass(Format::Text));
     assert_eq!(shown, again, "the second pass over the same files differs");

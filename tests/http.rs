@@ -7,9 +7,8 @@
     clippy::panic
 )]
 
-mod common;
+mod web;
 
-use common::{Server, fake, good, options, run, until};
 use musterd::host::Error;
 use musterd::http::Options;
 use musterd::http::health::Status;
@@ -18,6 +17,7 @@ use std::time::{Duration, Instant};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::time::sleep;
+use web::{Server, fake, good, options, run, until};
 
 const LONG: Duration = Duration::from_secs(60);
 const SHORT: Duration = Duration::from_millis(400);
@@ -329,8 +329,10 @@ fn what_is_under_way_at_shutdown_is_finished() {
         let mut busy = server.connect().await;
         busy.send(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n").await;
         until(|| entries.try_recv().is_ok()).await;
+        let start = Instant::now();
         server.stop();
         assert_eq!(idle.closed().await, 0);
+        assert!(start.elapsed() < LONG / 2, "before its idle time-out");
         assert!(TcpStream::connect(server.address).await.is_err(), "nobody listens any more");
         release.send(()).unwrap();
         let reply = busy.reply(true).await;

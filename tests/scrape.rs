@@ -7,10 +7,9 @@
     clippy::panic
 )]
 
-mod common;
+mod web;
 
 use bytes::Bytes;
-use common::{FakeFill, fake, good, own, run, until};
 use musterd::exposition::Format;
 use musterd::host::Collector;
 use musterd::http::{Refusal, Request, Scraper};
@@ -21,6 +20,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 use tokio::task::{JoinHandle, spawn_local, yield_now};
+use web::{FakeFill, fake, good, own, run, until};
 
 const LONG: Duration = Duration::from_secs(60);
 const TEXT: Encoding = Encoding { format: Format::Text, gzip: false };

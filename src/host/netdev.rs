@@ -26,8 +26,11 @@ const NO_HANDLER: Family = Family::counter(
     "Packets received that nothing on the host took.",
 );
 
-/// The columns, in the order of the file.
-const COLUMNS: [Family; 16] = [
+/// How many columns `/proc/net/dev` has after the device's name.
+const COLUMNS: usize = 16;
+
+/// All families: first those of the columns, in the order of the file.
+const FAMILIES: [Family; COLUMNS + 2] = [
     Family::counter("node_network_receive_bytes_total", DEVICE, "Bytes received."),
     Family::counter("node_network_receive_packets_total", DEVICE, "Packets received."),
     Family::counter("node_network_receive_errs_total", DEVICE, "Packets received broken."),
@@ -64,15 +67,9 @@ const COLUMNS: [Family; 16] = [
         "Packets that were not sent because the line was lost, or aborted.",
     ),
     Family::counter("node_network_transmit_compressed_total", DEVICE, "Compressed packets sent."),
+    NO_HANDLER,
+    addresses::INFO,
 ];
-
-const FAMILIES: [Family; 2 + COLUMNS.len()] = {
-    let mut all = [NO_HANDLER; 2 + COLUMNS.len()];
-    let [_, address, columns @ ..] = &mut all;
-    *address = addresses::INFO;
-    *columns = COLUMNS;
-    all
-};
 
 /// The collector's line in the list.
 pub(super) const ENTRY: Entry = Entry { name: "netdev", families: &FAMILIES, parse: configure };
@@ -112,8 +109,8 @@ struct NetDev {
 /// A device that is exposed.
 struct Device {
     labels: Labels,
-    values: [u64; COLUMNS.len()],
-    /// The one counter that `/proc/net/dev` lacks.
+    values: [u64; COLUMNS],
+    /// The one counter that `/proc/net/dev` lacks. Costs a descriptor per device.
     no_handler: KernelFile,
 }
 
@@ -145,7 +142,7 @@ impl Device {
         let no_handler = root.sysfs.join("class/net").join(name).join("statistics/rx_nohandler");
         Self {
             labels: Labels::new(&[("device", name)]),
-            values: [0; COLUMNS.len()],
+            values: [0; COLUMNS],
             no_handler: KernelFile::new(no_handler),
         }
     }
@@ -179,7 +176,7 @@ fn update(
 }
 
 fn emit(devices: &Table<Option<Device>>, batch: &mut Batch) {
-    for (index, family) in COLUMNS.iter().enumerate() {
+    for (index, family) in FAMILIES.iter().take(COLUMNS).enumerate() {
         batch.begin(family);
         for device in devices.rows().flatten() {
             if let Some(value) = device.values.get(index) {
@@ -193,7 +190,7 @@ fn emit(devices: &Table<Option<Device>>, batch: &mut Batch) {
 mod tests {
     use super::*;
 
-    fn values(text: &[u8]) -> Result<Vec<[u64; COLUMNS.len()]>, Error> {
+    fn values(text: &[u8]) -> Result<Vec<[u64; COLUMNS]>, Error> {
         let root = Root {
             procfs: "/nonexistent".into(),
             sysfs: "/nonexistent".into(),

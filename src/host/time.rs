@@ -121,3 +121,32 @@ impl Collector for Time {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clock_sources_are_rendered_when_they_change() {
+        let dir = std::env::temp_dir().join(format!("musterd-time-{}", std::process::id()));
+        let folder = dir.join("devices/system/clocksource/clocksource3");
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(folder.join("available_clocksource"), b"a \xc3\x28b\n").unwrap();
+        let root = Root {
+            procfs: dir.clone(),
+            sysfs: dir.clone(),
+            rootfs: dir.clone(),
+            udev_data: dir.clone(),
+        };
+        let mut devices = devices(&root);
+        let mut buffer = Vec::new();
+        let device = &mut devices[0];
+        let shown = device.available.labels(&mut buffer).unwrap();
+        assert_eq!(shown[0], Labels::new(&[("device", "0"), ("clocksource", "a")]));
+        assert_eq!(shown.len(), 2);
+        assert!(device.current.labels(&mut buffer).is_err());
+        std::fs::write(folder.join("available_clocksource"), "").unwrap();
+        assert!(device.available.labels(&mut buffer).unwrap().is_empty());
+        std::fs::remove_dir_all(&dir).unwrap();
+    }
+}

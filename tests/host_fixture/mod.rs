@@ -1,5 +1,6 @@
 //! What the tests of the host's collectors share: a pass over a tree of fixtures.
 #![allow(dead_code)] // each test binary uses its part
+#![allow(clippy::panic, clippy::unwrap_used)] // a test fails by panicking
 
 use musterd::exposition::{Format, encode};
 use musterd::host::root::Root;
