@@ -22,6 +22,50 @@ pub mod duration {
     }
 }
 
+/// A length of time that may be left out. For
+/// `#[serde(default, with = "crate::units::optional_duration")]`.
+pub mod optional_duration {
+    use serde::Deserializer;
+    use std::time::Duration;
+
+    /// Reads a length of time that is there.
+    ///
+    /// # Errors
+    /// As [`super::duration::deserialize`].
+    pub fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<Duration>, D::Error> {
+        super::duration::deserialize(deserializer).map(Some)
+    }
+}
+
+/// A number of bytes: `"256KiB"`, `"1MB"`. For `#[serde(deserialize_with = …)]`.
+///
+/// # Errors
+/// When the value is not a string, or not a number with a unit.
+pub fn size<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<usize, D::Error> {
+    use serde::Deserialize;
+    use serde::de::Error;
+    let text = String::deserialize(deserializer)?;
+    let size = text.parse::<bytesize::ByteSize>().ok().map(|size| size.as_u64());
+    size.and_then(|size| usize::try_from(size).ok())
+        .ok_or_else(|| D::Error::custom(format!("{text:?} is not a size such as \"256KiB\"")))
+}
+
+/// Permissions in octal, as a string: `"0660"`. For `#[serde(deserialize_with = …)]`.
+///
+/// # Errors
+/// When the value is not a string of octal digits up to 0777.
+pub fn mode<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
+    use serde::Deserialize;
+    use serde::de::Error;
+    let text = String::deserialize(deserializer)?;
+    u32::from_str_radix(&text, 8)
+        .ok()
+        .filter(|mode| *mode <= 0o777)
+        .ok_or_else(|| D::Error::custom(format!("{text:?} is not a mode such as \"0660\"")))
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
@@ -30,6 +74,16 @@ mod tests {
     struct Options {
         #[serde(with = "super::duration")]
         wait: Duration,
+        #[serde(default, with = "super::optional_duration")]
+        pause: Option<Duration>,
+    }
+
+    #[test]
+    fn a_length_that_may_be_left_out() {
+        let read = |text: &str| toml::from_str::<Options>(text).map(|options| options.pause);
+        assert_eq!(read("wait = '1s'").unwrap(), None);
+        assert_eq!(read("wait = '1s'\npause = '3ms'").unwrap(), Some(Duration::from_millis(3)));
+        assert!(read("wait = '1s'\npause = 3").is_err());
     }
 
     #[test]

@@ -1,0 +1,245 @@
+//! Processes that the daemon makes itself: spawn, signal, wait, adopt.
+//!
+//! A process is the leader of a group of its own, and is watched by a pidfd: a child of this
+//! daemon and one that an earlier daemon has left behind in the same way. An ended child is not
+//! reaped before its whole group has gone: as long as it waits, the kernel gives its number to
+//! nobody else, and a signal to the group can reach no stranger. Processes that leave the group
+//! (setsid(2)) are out of reach here; systemd's control groups hold those as well.
+//!
+//! Must not know when or why a process is made or ended.
+
+use super::{stat, user};
+use crate::supervisor::machine::Signal;
+use crate::supervisor::options::Launch;
+use crate::supervisor::policy::Exit;
+use rustix::process::{
+    Pid, PidfdFlags, Signal as UnixSignal, WaitId, WaitIdOptions, geteuid, kill_process_group,
+    pidfd_open, waitid,
+};
+use std::ffi::OsString;
+use std::fs::File;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+
+/// What a process gets of the daemon's own environment, where it is set there.
+const INHERITED: [&str; 4] = ["PATH", "HOME", "LANG", "TZ"];
+/// Where programs are looked for if the daemon has no `PATH`.
+const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+/// How long to wait before looking again at a group member that cannot be watched.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
+
+/// A leader that has not been reaped, and its group.
+#[derive(Debug)]
+pub(super) struct Process {
+    pid: Pid,
+    start_time: u64,
+    /// Readable once the leader has ended.
+    leader: AsyncFd<OwnedFd>,
+}
+
+/// Makes a process that writes to `output`. Blocks until its program has been loaded, which on a
+/// dead mount is for ever. To be called within a tokio runtime.
+///
+/// # Errors
+/// What was wrong with what: a missing program or folder, an unknown user.
+pub(super) fn spawn(
+    launch: &Launch,
+    agent: &str,
+    socket: &Path,
+    output: File,
+) -> Result<Process, String> {
+    let mut command = Command::new(&launch.program);
+    command.args(&launch.arguments).current_dir(&launch.directory).process_group(0);
+    command.env_clear().envs(inherited(|name| std::env::var_os(name)));
+    if let Some(name) = &launch.user {
+        run_as(&mut command, name)?;
+    }
+    command.envs(&launch.environment);
+    command.env("MUSTERD_SOCKET", socket).env("MUSTERD_AGENT", agent);
+    let error_output =
+        output.try_clone().map_err(|error| format!("cannot duplicate its output: {error}"))?;
+    command.stdin(Stdio::null()).stdout(output).stderr(error_output);
+
+    let child = command.spawn().map_err(|error| why_not_spawned(launch, &error))?;
+    watch_child(child).map_err(|error| format!("cannot watch {}: {error}", launch.program))
+}
+
+fn inherited(
+    variable: impl Fn(&str) -> Option<OsString>,
+) -> impl Iterator<Item = (&'static str, OsString)> {
+    INHERITED.into_iter().filter_map(move |name| match variable(name) {
+        Some(value) => Some((name, value)),
+        None => (name == "PATH").then(|| (name, DEFAULT_PATH.into())),
+    })
+}
+
+/// Lets a command run as a user, with the user's own group and no other: std drops the groups of
+/// root when it sets a user's number.
+fn run_as(command: &mut Command, name: &str) -> Result<(), String> {
+    let user = user::find(name)?;
+    let own = geteuid();
+    if own.is_root() {
+        command.uid(user.uid).gid(user.gid);
+    } else if own.as_raw() != user.uid {
+        return Err(format!("cannot run as user {name:?}: the daemon is not run by root"));
+    }
+    command.env("HOME", &user.home).env("USER", name).env("LOGNAME", name);
+    Ok(())
+}
+
+/// execve(2) and chdir(2) give the same errors; the path that is at fault is named.
+fn why_not_spawned(launch: &Launch, error: &io::Error) -> String {
+    if let Err(error) = std::fs::metadata(&launch.directory) {
+        return format!("cannot enter {}: {error}", launch.directory.display());
+    }
+    format!("cannot run {} in {}: {error}", launch.program, launch.directory.display())
+}
+
+/// A child that cannot be watched is not left to itself.
+fn watch_child(mut child: Child) -> io::Result<Process> {
+    let watched = pid_of(child.id()).and_then(|pid| {
+        let leader = watch(pid)?;
+        let stat = stat::read(pid).ok_or_else(|| io::Error::other("/proc has no line of it"))?;
+        Ok(Process { pid, start_time: stat.start_time, leader })
+    });
+    if watched.is_err() {
+        // It is there until it is waited for, so neither can fail in a way that matters.
+        let _ = child.kill();
+        let _ = child.wait();
+    }
+    watched
+}
+
+fn pid_of(number: u32) -> io::Result<Pid> {
+    i32::try_from(number)
+        .ok()
+        .filter(|number| *number > 0)
+        .and_then(Pid::from_raw)
+        .ok_or_else(|| io::Error::other(format!("{number} is not a process number")))
+}
+
+/// tokio calls this constructor unsound because some types may name another file at each call. An
+/// `OwnedFd` does not, and the constructor in its place is unsafe, which this crate forbids.
+#[allow(deprecated)]
+fn watch(pid: Pid) -> io::Result<AsyncFd<OwnedFd>> {
+    let pidfd = pidfd_open(pid, PidfdFlags::empty())?;
+    AsyncFd::with_interest(pidfd, Interest::READABLE)
+}
+
+/// Takes over a process that an earlier daemon made: `None` if it has ended, or its number now
+/// belongs to another.
+///
+/// # Errors
+/// When it cannot be watched.
+pub(super) fn adopt(pid: u32, start_time: u64) -> io::Result<Option<Process>> {
+    let Ok(pid) = pid_of(pid) else { return Ok(None) };
+    // Opened before the comparison: what has been compared is then what is watched.
+    let leader = match watch(pid) {
+        Ok(leader) => leader,
+        Err(error) if error.raw_os_error() == Some(rustix::io::Errno::SRCH.raw_os_error()) => {
+            return Ok(None);
+        }
+        Err(error) => return Err(error),
+    };
+    let same = stat::read(pid).is_some_and(|stat| {
+        stat.start_time == start_time && stat.group == pid.as_raw_nonzero().get() && !stat.ended
+    });
+    Ok(same.then_some(Process { pid, start_time, leader }))
+}
+
+impl Process {
+    /// The leader's number, which is its group's as well.
+    pub(super) fn pid(&self) -> u32 {
+        self.pid.as_raw_nonzero().get().unsigned_abs()
+    }
+
+    /// When the leader was started, in clock ticks since boot.
+    pub(super) fn start_time(&self) -> u64 {
+        self.start_time
+    }
+
+    /// Waits for the leader to end. May be dropped and called again.
+    pub(super) async fn exited(&self) -> Exit {
+        // A pidfd becomes readable once and stays so; an error would be of the runtime's end.
+        let _ = self.leader.readable().await;
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT | WaitIdOptions::NOHANG;
+        let Ok(Some(status)) = waitid(WaitId::Pid(self.pid), options) else {
+            return Exit::Unknown;
+        };
+        match (status.exit_status(), status.terminating_signal()) {
+            (Some(code), _) => Exit::Code(code),
+            (None, Some(signal)) => Exit::Signal(signal),
+            (None, None) => Exit::Unknown,
+        }
+    }
+
+    /// Waits for the rest of the group to end. To be called when the leader has ended; may be
+    /// dropped and called again.
+    pub(super) async fn emptied(&self) {
+        while let Some(member) = self.number_is_ours().then(|| stat::any_member(self.pid)).flatten()
+        {
+            match watch(member) {
+                // Compared after opening: the number may have passed to another meanwhile.
+                Ok(watched) if stat::is_member(member, self.pid) => {
+                    let _ = watched.readable().await;
+                }
+                _ => tokio::time::sleep(LOOK_AGAIN).await,
+            }
+        }
+    }
+
+    /// Signals the whole group. One that has gone already is no error.
+    ///
+    /// # Errors
+    /// When none of the group may be signalled.
+    pub(super) fn signal(&self, signal: Signal) -> io::Result<()> {
+        if !self.number_is_ours() {
+            return Ok(());
+        }
+        let sent = match signal {
+            // Stopped processes see TERM only when they go on.
+            Signal::Term => kill_process_group(self.pid, UnixSignal::TERM)
+                .and_then(|()| kill_process_group(self.pid, UnixSignal::CONT)),
+            Signal::Kill => kill_process_group(self.pid, UnixSignal::KILL),
+        };
+        match sent {
+            Ok(()) | Err(rustix::io::Errno::SRCH) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Whether no other process has the leader's number. So it always is for a child, which has
+    /// not been reaped. An adopted leader is reaped by init: then a group that still has members
+    /// keeps the number, and one that has none may have lost it.
+    fn number_is_ours(&self) -> bool {
+        stat::read(self.pid).is_none_or(|stat| stat.start_time == self.start_time)
+    }
+
+    /// Lets the kernel forget the leader, and those of its group that have become this daemon's
+    /// children because it is the container's first process.
+    pub(super) fn reap(self) {
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
+        while let Ok(Some(_)) = waitid(WaitId::Pgid(Some(self.pid)), options) {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_named_is_inherited() {
+        let none: Vec<_> = inherited(|_| None).collect();
+        assert_eq!(none, [("PATH", DEFAULT_PATH.into())]);
+        let all: Vec<_> = inherited(|name| Some(format!("my {name}").into())).collect();
+        let names: Vec<_> = all.iter().map(|(name, _)| *name).collect();
+        assert_eq!(names, INHERITED);
+        assert_eq!(all.first().unwrap().1, "my PATH");
+    }
+}

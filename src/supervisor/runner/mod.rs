@@ -1,0 +1,405 @@
+//! One task for each agent: brings what happens to the machine and carries out what that decides.
+//!
+//! Must not decide anything itself: that is the machine's. The processes themselves are in `exec`.
+
+mod exec;
+pub(super) mod record;
+mod stat;
+mod user;
+
+use super::machine::{Action, Event, Phase, Signal, State, step};
+use super::options::Definition;
+use super::output::Output;
+use super::policy::{Exit, Reason};
+use super::report::{LastExit, Report, Reports, Status, Statuses, What};
+use exec::Process;
+use record::Record;
+use std::future::pending;
+use std::hash::{BuildHasher, RandomState};
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::sync::watch;
+use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::time::{Instant, sleep_until};
+
+/// Where supervision finds and puts things.
+#[derive(Clone, Debug)]
+pub(super) struct Places {
+    /// For a FIFO and a record of each agent; `None` if there is no folder that can be used, and
+    /// agents then live no longer than the daemon.
+    pub(super) folder: Option<PathBuf>,
+    /// The socket that agents report to.
+    pub(super) socket: PathBuf,
+}
+
+/// What an agent's task is told.
+#[derive(Debug)]
+pub(super) enum Command {
+    /// An operator's word.
+    Event(Event),
+    /// The definition as it is after a reload.
+    Define(Box<Definition>),
+    /// Stop, and end the task.
+    Retire,
+}
+
+/// What becomes of an agent, told to the task by its process.
+enum Happening {
+    Spawned(Process),
+    SpawnFailed(String),
+    Exited(Exit),
+    Emptied,
+}
+
+/// The process, as far as it has come.
+enum Child {
+    None,
+    /// On a thread of its own, since loading a program from a dead mount can hang.
+    Spawning(JoinHandle<Result<Process, String>>),
+    Leader(Process),
+    /// The leader has ended; the rest of its group may live.
+    Group(Process),
+}
+
+impl Child {
+    /// Waits for what happens next. May be dropped and called again.
+    async fn next(&mut self) -> Happening {
+        match self {
+            Self::None => pending().await,
+            Self::Spawning(task) => match task.await {
+                Ok(Ok(process)) => Happening::Spawned(process),
+                Ok(Err(error)) => Happening::SpawnFailed(error),
+                Err(error) => Happening::SpawnFailed(format!("the start was given up: {error}")),
+            },
+            Self::Leader(process) => Happening::Exited(process.exited().await),
+            Self::Group(process) => {
+                process.emptied().await;
+                Happening::Emptied
+            }
+        }
+    }
+
+    fn process(&self) -> Option<&Process> {
+        match self {
+            Self::Leader(process) | Self::Group(process) => Some(process),
+            Self::None | Self::Spawning(_) => None,
+        }
+    }
+
+    /// The leader's number, while that lives.
+    fn pid(&self) -> Option<u32> {
+        match self {
+            Self::Leader(process) => Some(process.pid()),
+            _ => None,
+        }
+    }
+}
+
+/// One agent.
+pub(super) struct Runner {
+    definition: Definition,
+    places: Arc<Places>,
+    reports: Reports,
+    statuses: watch::Sender<Statuses>,
+    commands: UnboundedReceiver<Command>,
+    /// The machine's clock starts here.
+    epoch: Instant,
+    state: State,
+    child: Child,
+    output: Output,
+    status: Status,
+    /// Whether a process has run before.
+    has_run: bool,
+    /// Whether the task ends once the agent is down.
+    retiring: bool,
+}
+
+impl Runner {
+    /// An agent that is down.
+    ///
+    /// # Errors
+    /// When there is nothing that its output could go to.
+    pub(super) fn new(
+        definition: Definition,
+        places: Arc<Places>,
+        reports: Reports,
+        statuses: watch::Sender<Statuses>,
+        commands: UnboundedReceiver<Command>,
+    ) -> io::Result<Self> {
+        let folder = places.folder.as_deref();
+        let output = Output::open(folder, &definition.name, reports.clone())?;
+        Ok(Self {
+            definition,
+            places,
+            reports,
+            statuses,
+            commands,
+            epoch: Instant::now(),
+            state: State::new(),
+            child: Child::None,
+            output,
+            status: Status::default(),
+            has_run: false,
+            retiring: false,
+        })
+    }
+
+    /// Takes over the process of an earlier daemon or starts one if that is wanted, and goes on
+    /// until the agent is retired and down.
+    pub(super) async fn run(mut self) {
+        if let Some((process, record)) = self.find_process() {
+            self.take_over(process);
+            let changed = record.launch != self.definition.launch;
+            self.handle(Event::Reload { changed });
+        } else if self.definition.autostart {
+            self.handle(Event::Start);
+        }
+        self.publish();
+        while !(self.retiring && self.state.phase == Phase::Stopped) {
+            let deadline = self.state.deadline().and_then(|at| self.epoch.checked_add(at));
+            tokio::select! {
+                command = self.commands.recv() => match command {
+                    Some(command) => self.obey(command),
+                    // The supervisor has gone without a word: agents stay.
+                    None => return,
+                },
+                happening = self.child.next() => self.learn(happening),
+                () = sleep_until_if(deadline) => self.handle(Event::Timer),
+            }
+            self.publish();
+        }
+        self.statuses.send_modify(|statuses| {
+            statuses.remove(&self.definition.name);
+        });
+        self.output.close().await;
+    }
+
+    fn find_process(&self) -> Option<(Process, Record)> {
+        let path = self.record_path()?;
+        let record = Record::read(&path).unwrap_or_else(|error| {
+            self.warn(&format!("cannot read {}: {error}", path.display()));
+            None
+        })?;
+        match exec::adopt(record.pid, record.start_time) {
+            Ok(Some(process)) => return Some((process, record)),
+            Ok(None) => {}
+            Err(error) => self.warn(&format!("cannot watch process {}: {error}", record.pid)),
+        }
+        self.forget();
+        None
+    }
+
+    fn take_over(&mut self, process: Process) {
+        let pid = process.pid();
+        tracing::info!(agent = %self.definition.name, pid, "still running as process {pid}");
+        self.state = State::adopted(self.epoch.elapsed());
+        self.child = Child::Leader(process);
+        self.has_run = true;
+        self.report(What::Adopted { pid });
+    }
+
+    fn obey(&mut self, command: Command) {
+        match command {
+            Command::Event(event) => self.handle(event),
+            Command::Define(definition) => {
+                let changed = definition.launch != self.definition.launch;
+                self.definition = *definition;
+                self.retiring = false;
+                self.handle(Event::Reload { changed });
+            }
+            Command::Retire => {
+                self.retiring = true;
+                self.handle(Event::Stop);
+            }
+        }
+    }
+
+    fn learn(&mut self, happening: Happening) {
+        match happening {
+            Happening::Spawned(process) => {
+                self.child = Child::Leader(process);
+                self.handle(Event::Spawned);
+            }
+            Happening::SpawnFailed(error) => {
+                self.child = Child::None;
+                self.note_exit(error);
+                self.handle(Event::SpawnFailed);
+            }
+            Happening::Exited(exit) => {
+                self.child = match std::mem::replace(&mut self.child, Child::None) {
+                    Child::Leader(process) => Child::Group(process),
+                    other => other,
+                };
+                self.forget();
+                self.note_exit(exit.to_string());
+                self.handle(Event::Exited(exit));
+            }
+            Happening::Emptied => {
+                self.release();
+                self.handle(Event::Emptied);
+            }
+        }
+    }
+
+    fn handle(&mut self, event: Event) {
+        let now = self.epoch.elapsed();
+        let state = std::mem::take(&mut self.state);
+        let (state, actions) = step(&self.definition.policy, state, event, now, chance());
+        self.state = state;
+        for action in actions {
+            self.carry_out(action);
+        }
+    }
+
+    fn carry_out(&mut self, action: Action) {
+        let agent = &self.definition.name;
+        match action {
+            Action::Spawn => self.spawn(),
+            Action::SignalGroup(signal) => self.signal(signal),
+            Action::Started => {
+                let Some(pid) = self.child.pid() else { return };
+                tracing::info!(%agent, pid, "started as process {pid}");
+                let again = std::mem::replace(&mut self.has_run, true);
+                self.status.restarts += u64::from(again);
+                self.report(What::Started { pid, again });
+            }
+            Action::Exited { reason, restarting_in } => self.tell_exit(reason, restarting_in),
+            Action::Abandoned => {
+                self.warn("processes that it started cannot be ended; going on without them");
+                self.release();
+            }
+            Action::Stopped => {
+                tracing::info!(%agent, "stopped");
+                self.report(What::Stopped);
+            }
+            Action::GaveUp => {
+                let policy = &self.definition.policy;
+                let interval = humantime::format_duration(policy.start_interval);
+                tracing::error!(
+                    %agent,
+                    "given up after {} starts in {interval}; start it by hand, or reload",
+                    policy.start_limit
+                );
+                self.report(What::GaveUp);
+            }
+        }
+    }
+
+    fn spawn(&mut self) {
+        let output = self.output.for_process();
+        let launch = self.definition.launch.clone();
+        let agent = self.definition.name.clone();
+        let places = self.places.clone();
+        let record_path = self.record_path();
+        self.child = Child::Spawning(spawn_blocking(move || {
+            let process = exec::spawn(&launch, &agent, &places.socket, output?)?;
+            let pid = process.pid();
+            let record = Record { pid, start_time: process.start_time(), launch };
+            if let Some(path) = record_path
+                && let Err(error) = record.write(&path)
+            {
+                let path = path.display();
+                tracing::warn!(
+                    %agent,
+                    "cannot write {path}: {error}; a restarted daemon will not find process {pid}"
+                );
+            }
+            Ok(process)
+        }));
+    }
+
+    fn signal(&self, signal: Signal) {
+        if let Some(process) = self.child.process()
+            && let Err(error) = process.signal(signal)
+        {
+            self.warn(&format!("cannot signal process group {}: {error}", process.pid()));
+        }
+    }
+
+    /// Keeps how the process ended; the reason comes with the machine's decision.
+    fn note_exit(&mut self, detail: String) {
+        let reason = Reason::Unknown;
+        self.status.last_exit = Some(LastExit { reason, detail, at: SystemTime::now() });
+    }
+
+    fn tell_exit(&mut self, reason: Reason, restarting_in: Option<Duration>) {
+        let Some(last) = &mut self.status.last_exit else { return };
+        last.reason = reason;
+        let detail = last.detail.clone();
+        let (agent, word) = (&self.definition.name, reason.text());
+        let next = match restarting_in {
+            Some(wait) => {
+                let wait = Duration::from_millis(u64::try_from(wait.as_millis()).unwrap_or(0));
+                format!("; starting again in {}", humantime::format_duration(wait))
+            }
+            None => String::new(),
+        };
+        match reason {
+            Reason::Success | Reason::Stopped => {
+                tracing::info!(%agent, reason = word, "exited: {detail}{next}");
+            }
+            Reason::SpawnFailed => {
+                tracing::error!(%agent, reason = word, "cannot start: {detail}{next}");
+            }
+            Reason::Error | Reason::Signal | Reason::Unknown => {
+                tracing::warn!(%agent, reason = word, "exited: {detail}{next}");
+            }
+        }
+        self.report(What::Exited { reason, detail, restarting_in });
+    }
+
+    /// Lets go of a process whose group has gone.
+    fn release(&mut self) {
+        if let Child::Group(process) = std::mem::replace(&mut self.child, Child::None) {
+            process.reap();
+        }
+    }
+
+    fn record_path(&self) -> Option<PathBuf> {
+        Some(record::path(self.places.folder.as_deref()?, &self.definition.name))
+    }
+
+    /// Removes the record: there is no leader to be found any more.
+    fn forget(&self) {
+        if let Some(path) = self.record_path() {
+            // What stays behind names a process that has gone, and is seen to.
+            let _ = std::fs::remove_file(path);
+        }
+    }
+
+    fn publish(&mut self) {
+        self.status.state = self.state.phase.text();
+        self.status.pid = self.child.pid();
+        let (name, status) = (&self.definition.name, &self.status);
+        self.statuses.send_if_modified(|statuses| {
+            let changed = statuses.get(name) != Some(status);
+            if changed {
+                statuses.insert(name.clone(), status.clone());
+            }
+            changed
+        });
+    }
+
+    fn report(&self, what: What) {
+        self.reports.send(Report { agent: self.definition.name.clone(), what });
+    }
+
+    fn warn(&self, message: &str) {
+        tracing::warn!(agent = %self.definition.name, "{message}");
+    }
+}
+
+async fn sleep_until_if(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => sleep_until(deadline).await,
+        None => pending().await,
+    }
+}
+
+/// A number between 0 and 1, from the keys that std draws for each hash map.
+fn chance() -> f64 {
+    f64::from(RandomState::new().hash_one(()) as u32) / f64::from(u32::MAX)
+}

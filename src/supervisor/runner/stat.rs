@@ -1,0 +1,93 @@
+//! What `/proc/<pid>/stat` says of a process (proc_pid_stat(5)), and who is in a process group.
+//!
+//! This is the daemon's own `/proc`, never the configured one: the numbers must be those that the
+//! daemon's system calls take.
+
+use rustix::process::Pid;
+use std::io::Read;
+
+/// No line of the kernel's is longer.
+const LIMIT: u64 = 4096;
+
+/// Part of a process's line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Stat {
+    /// Whether it has ended and only waits for its parent to notice.
+    pub(super) ended: bool,
+    /// Its process group.
+    pub(super) group: i32,
+    /// When it was started, in clock ticks since boot: with its number, the process's identity.
+    pub(super) start_time: u64,
+}
+
+/// Reads a process's line; `None` if there is no such process.
+pub(super) fn read(pid: Pid) -> Option<Stat> {
+    read_path(&format!("/proc/{}/stat", pid.as_raw_nonzero()))
+}
+
+fn read_path(path: &str) -> Option<Stat> {
+    let mut line = Vec::new();
+    std::fs::File::open(path).ok()?.take(LIMIT).read_to_end(&mut line).ok()?;
+    parse(&line)
+}
+
+/// Fields are counted from behind the name, which is in parentheses and may itself contain
+/// parentheses and spaces.
+fn parse(line: &[u8]) -> Option<Stat> {
+    let name_end = line.iter().rposition(|byte| *byte == b')')?;
+    let rest = std::str::from_utf8(line.get(name_end + 1..)?).ok()?;
+    let mut fields = rest.split_ascii_whitespace();
+    let state = fields.next()?;
+    let _parent = fields.next()?;
+    let group = fields.next()?.parse().ok()?;
+    // Fields 6 to 21 lie between the group and the start time.
+    let start_time = fields.nth(16)?.parse().ok()?;
+    Some(Stat { ended: matches!(state, "Z" | "X" | "x"), group, start_time })
+}
+
+/// A process of the group that has not ended, other than its leader.
+pub(super) fn any_member(leader: Pid) -> Option<Pid> {
+    std::fs::read_dir("/proc").ok()?.flatten().find_map(|entry| {
+        let number: i32 = entry.file_name().to_str()?.parse().ok()?;
+        let pid = Pid::from_raw(number).filter(|pid| *pid != leader)?;
+        is_member(pid, leader).then_some(pid)
+    })
+}
+
+/// Whether a process is of the leader's group and has not ended.
+pub(super) fn is_member(pid: Pid, leader: Pid) -> bool {
+    let group = leader.as_raw_nonzero().get();
+    read(pid).is_some_and(|stat| stat.group == group && !stat.ended)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_name_may_be_anything() {
+        let rest = "S 1 77 77 0 -1 4194560 5 6 7 8 9 10 11 12 20 0 1 0 98765 123 4 5";
+        let expected = Some(Stat { ended: false, group: 77, start_time: 98765 });
+        for name in ["sh", "a b", ") Z 9 9", "((", ""] {
+            assert_eq!(parse(format!("77 ({name}) {rest}\n").as_bytes()), expected, "{name}");
+        }
+        assert!(parse(format!("77 (sh) {}", rest.replacen('S', "Z", 1)).as_bytes()).unwrap().ended);
+    }
+
+    #[test]
+    fn rubbish_is_no_process() {
+        let huge = format!("1 (a) S 1 {0} 1 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 {0}", u128::MAX);
+        for line in ["", ")", "1 (sh", "1 (sh) S", "1 (sh) S 1 x", "1 (sh) S 1 1 1 1", &huge] {
+            assert_eq!(parse(line.as_bytes()), None, "{line}");
+        }
+        assert_eq!(parse(b"1 (\xff) S \xff"), None);
+    }
+
+    #[test]
+    fn this_process_has_a_group_and_a_start() {
+        let stat = read(rustix::process::getpid()).unwrap();
+        assert!(!stat.ended);
+        assert_eq!(stat.group, rustix::process::getpgrp().as_raw_nonzero().get());
+        assert!(is_member(rustix::process::getpid(), rustix::process::getpgrp()));
+    }
+}
