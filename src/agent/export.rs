@@ -1,0 +1,278 @@
+//! The families of agents, from the registry to a batch and to the JSON of `/api/v1/agents`.
+//!
+//! Must not change anything: the registry is refreshed before.
+
+use super::health::{Presence, State};
+use super::registry::{Agent, Registry};
+use super::totals::STATUSES;
+use crate::metric::{Batch, Family, Histogram, Native};
+use serde_json::{Value, json};
+use std::time::Duration;
+
+const UP: Family =
+    Family::gauge("agent_up", &["agent"], "Whether a process of the agent is running.");
+const UPTIME: Family =
+    Family::gauge("agent_uptime_seconds", &["agent"], "How long the agent has been running.");
+const INFO: Family = Family::gauge(
+    "agent_info",
+    &["agent", "version", "framework", "client"],
+    "What the agent last said of itself; always 1.",
+);
+const REQUESTS: Family = Family::counter(
+    "agent_requests_total",
+    &["agent", "status"],
+    "Requests that have ended, by how; aborted are those that ended with their agent.",
+);
+const ERRORS: Family = Family::counter(
+    "agent_errors_total",
+    &["agent", "category"],
+    "Requests that failed or took too long, by the kind of fault.",
+);
+const SUCCESS_RATE: Family = Family::gauge(
+    "agent_success_rate",
+    &["agent"],
+    "Share of the requests of the last 5 minutes that succeeded, cancelled ones left out.",
+);
+const IN_FLIGHT: Family = Family::gauge(
+    "agent_requests_in_flight",
+    &["agent"],
+    "Requests that have begun and not ended.",
+);
+const OLDEST: Family = Family::gauge(
+    "agent_oldest_request_age_seconds",
+    &["agent"],
+    "Age of the oldest request in flight; 0 when there is none.",
+);
+const DURATION: Family =
+    Family::histogram("agent_request_duration_seconds", &["agent"], "How long requests took.");
+const QUANTILES: Family = Family::gauge(
+    "agent_request_duration_quantile_seconds",
+    &["agent", "quantile"],
+    "How long requests of the last 5 minutes took, by quantile.",
+);
+const TOKENS: Family = Family::counter(
+    "agent_tokens_total",
+    &["agent", "model", "type"],
+    "Tokens that models were sent (input) and have answered with (output).",
+);
+const HEALTH: Family = Family::gauge(
+    "agent_health_status",
+    &["agent", "state"],
+    "The agent's state: 1 for the one it is in, 0 for the others.",
+);
+const RESTARTS: Family = Family::counter(
+    "agent_restarts_total",
+    &["agent"],
+    "Times the agent's process was started anew after it had ended.",
+);
+const EXITS: Family = Family::counter(
+    "agent_exits_total",
+    &["agent", "reason"],
+    "Times the agent's process has ended, by how.",
+);
+const LEDGER_FAULTS: Family = Family::counter(
+    "musterd_ledger_faults_total",
+    &["reason"],
+    "Things in ledgers that could not be used: records malformed, unknown, over the limit or \
+     without room, and ledgers not resumed.",
+);
+
+/// All families of this room.
+pub const FAMILIES: &[Family] = &[
+    UP,
+    UPTIME,
+    INFO,
+    REQUESTS,
+    ERRORS,
+    SUCCESS_RATE,
+    IN_FLIGHT,
+    OLDEST,
+    DURATION,
+    QUANTILES,
+    TOKENS,
+    HEALTH,
+    RESTARTS,
+    EXITS,
+    LEDGER_FAULTS,
+];
+
+/// The quantiles that are exported, and how their labels spell them.
+const EXPORTED_QUANTILES: [(f64, &str); 5] =
+    [(0.5, "0.5"), (0.9, "0.9"), (0.95, "0.95"), (0.99, "0.99"), (0.999, "0.999")];
+
+/// Emits all agents.
+pub fn fill(registry: &Registry, now: Duration, batch: &mut Batch) {
+    let mut each = |family: &Family, emit: &dyn Fn(&mut Batch, &str, &Agent)| {
+        batch.begin(family);
+        for (name, agent) in registry.agents() {
+            emit(batch, name, agent);
+        }
+    };
+    each(&UP, &|batch, name, agent| {
+        let up = matches!(agent.presence(now), Presence::Running(_));
+        batch.sample(&[("agent", name)], f64::from(u8::from(up)));
+    });
+    each(&UPTIME, &|batch, name, agent| {
+        if let Presence::Running(uptime) = agent.presence(now) {
+            batch.sample(&[("agent", name)], uptime.as_secs_f64());
+        }
+    });
+    each(&INFO, &|batch, name, agent| {
+        if let Some(hello) = &agent.hello {
+            let labels = [
+                ("agent", name),
+                ("version", &hello.version),
+                ("framework", &hello.framework),
+                ("client", &hello.client),
+            ];
+            batch.sample(&labels, 1.0);
+        }
+    });
+    each(&REQUESTS, &|batch, name, agent| {
+        for (status, count) in STATUSES.iter().zip(agent.current.requests) {
+            batch.sample(&[("agent", name), ("status", status)], number(count));
+        }
+    });
+    each(&ERRORS, &|batch, name, agent| {
+        for (category, count) in &agent.current.errors {
+            batch.sample(&[("agent", name), ("category", category)], number(*count));
+        }
+    });
+    each(&SUCCESS_RATE, &|batch, name, agent| {
+        if let Some(rate) = agent.window.success_rate() {
+            batch.sample(&[("agent", name)], rate);
+        }
+    });
+    each(&IN_FLIGHT, &|batch, name, agent| {
+        batch.sample(&[("agent", name)], number(agent.activity.in_flight));
+    });
+    each(&OLDEST, &|batch, name, agent| {
+        let age = agent.oldest_request(now).unwrap_or_default();
+        batch.sample(&[("agent", name)], age.as_secs_f64());
+    });
+    each(&DURATION, &|batch, name, agent| durations(batch, name, agent));
+    each(&QUANTILES, &|batch, name, agent| {
+        for (quantile, label) in EXPORTED_QUANTILES {
+            if let Some(seconds) = agent.window.quantile(quantile) {
+                batch.sample(&[("agent", name), ("quantile", label)], seconds);
+            }
+        }
+    });
+    each(&TOKENS, &|batch, name, agent| {
+        for (model, types) in &agent.current.tokens {
+            for (kind, count) in types {
+                let labels = [("agent", name), ("model", model), ("type", kind)];
+                batch.sample(&labels, number(*count));
+            }
+        }
+    });
+    each(&HEALTH, &|batch, name, agent| {
+        let Some((current, _)) = &agent.health else { return };
+        for (state, word) in State::ALL {
+            let is = f64::from(u8::from(state == *current));
+            batch.sample(&[("agent", name), ("state", word)], is);
+        }
+    });
+    each(&RESTARTS, &|batch, name, agent| {
+        if agent.is_supervised || agent.restarts > 0 {
+            batch.sample(&[("agent", name)], number(agent.restarts));
+        }
+    });
+    each(&EXITS, &|batch, name, agent| {
+        for (reason, count) in &agent.exits {
+            batch.sample(&[("agent", name), ("reason", reason)], number(*count));
+        }
+    });
+    batch.begin(&LEDGER_FAULTS);
+    for (reason, count) in registry.faults() {
+        batch.sample(&[("reason", reason)], number(*count));
+    }
+}
+
+fn durations(batch: &mut Batch, name: &str, agent: &Agent) {
+    let Some(durations) = &agent.current.durations else { return };
+    let native = i8::try_from(durations.shape.schema).ok().map(|schema| Native {
+        schema,
+        zero_threshold: durations.shape.zero_threshold,
+        zero_count: durations.zero,
+        first: durations.shape.first,
+        counts: &durations.native,
+    });
+    let histogram = Histogram {
+        bounds: &durations.shape.bounds,
+        counts: &durations.classic,
+        sum: durations.sum,
+        native,
+    };
+    batch.histogram(&[("agent", name)], &histogram);
+}
+
+/// One agent as `/api/v1/agents` shows it.
+#[must_use]
+pub fn describe(name: &str, agent: &Agent, now: Duration) -> Value {
+    let (state, reason) = agent
+        .health
+        .as_ref()
+        .map_or(("starting", ""), |(state, reason)| (state.word(), reason.as_str()));
+    let uptime = match agent.presence(now) {
+        Presence::Running(uptime) => Some(uptime.as_secs_f64()),
+        _ => None,
+    };
+    let hello = agent.hello.as_ref();
+    let requests: serde_json::Map<_, _> = STATUSES
+        .iter()
+        .zip(agent.current.requests)
+        .map(|(status, count)| ((*status).to_owned(), count.into()))
+        .collect();
+    let quantiles: serde_json::Map<_, _> = EXPORTED_QUANTILES
+        .iter()
+        .filter_map(|(q, label)| Some(((*label).to_owned(), agent.window.quantile(*q)?.into())))
+        .collect();
+    let ledgers: Vec<_> = agent
+        .live
+        .iter()
+        .map(|live| {
+            let faults: serde_json::Map<_, _> = live
+                .ledger
+                .faults()
+                .by_reason()
+                .into_iter()
+                .filter(|(_, count)| *count > 0)
+                .map(|(reason, count)| (reason.to_owned(), count.into()))
+                .collect();
+            json!({
+                "pid": live.pid,
+                "connected": live.connected,
+                "series": live.ledger.series_count(),
+                "faults": faults,
+            })
+        })
+        .collect();
+    json!({
+        "name": name,
+        "state": state,
+        "reason": reason,
+        "up": uptime.is_some(),
+        "uptime_seconds": uptime,
+        "uid": agent.uid,
+        "version": hello.map(|hello| &hello.version),
+        "framework": hello.map(|hello| &hello.framework),
+        "client": hello.map(|hello| &hello.client),
+        "supervised": agent.is_supervised,
+        "restarts": agent.restarts,
+        "exits": agent.exits,
+        "requests": requests,
+        "errors": agent.current.errors,
+        "success_rate": agent.window.success_rate(),
+        "duration_quantiles_seconds": quantiles,
+        "requests_in_flight": agent.activity.in_flight,
+        "oldest_request_age_seconds": agent.oldest_request(now).map(|age| age.as_secs_f64()),
+        "ledgers": ledgers,
+    })
+}
+
+/// Counts are exact up to 2^53, as in Prometheus itself.
+#[allow(clippy::cast_precision_loss)]
+fn number(count: u64) -> f64 {
+    count as f64
+}

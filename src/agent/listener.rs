@@ -1,0 +1,270 @@
+//! The agent socket: accepts, asks the kernel who is there, reads one hello, hands over a ledger,
+//! and waits for the end of the connection and of the process.
+//!
+//! Must not know what is in a ledger. All it tells goes to the [`Registry`].
+
+use super::options::Options;
+use super::peer::Peer;
+use super::protocol::{self, Frame, HELLO_LIMIT, Hello, Violation};
+use super::registry::{Key, Refusal, Registry};
+use crate::clock;
+use crate::instruments::Instruments;
+use crate::pidfd::Watch;
+use rustix::net::{
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
+};
+use std::cell::{Cell, RefCell};
+use std::fs;
+use std::io::{self, IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::path::Path;
+use std::rc::Rc;
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, Interest};
+use tokio::net::{UnixListener, UnixStream};
+
+/// How long an accept loop rests after an error that will not pass at once.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
+
+/// Makes the socket, with the permissions of `options`; one that a daemon before has left is
+/// replaced, one that is served is not.
+///
+/// # Errors
+/// What could not be done, with the path.
+pub fn bind(options: &Options) -> Result<UnixListener, String> {
+    let path = &options.socket;
+    let failed = |what: &str, error: io::Error| format!("{what} {}: {error}", path.display());
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder).map_err(|error| failed("cannot make the folder of", error))?;
+    }
+    if fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket()) {
+        if std::os::unix::net::UnixStream::connect(path).is_ok() {
+            return Err(format!("{}: another daemon serves this socket", path.display()));
+        }
+        fs::remove_file(path).map_err(|error| failed("cannot replace", error))?;
+    }
+    let listener = UnixListener::bind(path).map_err(|error| failed("cannot bind", error))?;
+    fs::set_permissions(path, fs::Permissions::from_mode(options.socket_mode))
+        .map_err(|error| failed("cannot set the mode of", error))?;
+    if !options.socket_group.is_empty() {
+        set_group(path, &options.socket_group)?;
+    }
+    Ok(listener)
+}
+
+/// Takes on a socket that systemd listens on in our place.
+///
+/// # Errors
+/// What the kernel said.
+pub fn adopt(listener: std::os::unix::net::UnixListener) -> Result<UnixListener, String> {
+    listener
+        .set_nonblocking(true)
+        .and_then(|()| UnixListener::from_std(listener))
+        .map_err(|error| format!("cannot use the socket that systemd has handed over: {error}"))
+}
+
+fn set_group(path: &Path, group: &str) -> Result<(), String> {
+    let groups = fs::read_to_string("/etc/group").unwrap_or_default();
+    let gid = groups
+        .lines()
+        .filter_map(|line| line.split(':').next().zip(line.split(':').nth(2)))
+        .find_map(|(name, gid)| (name == group).then_some(gid)?.parse().ok())
+        .ok_or_else(|| format!("[agents] socket_group: no group {group:?} in /etc/group"))?;
+    std::os::unix::fs::chown(path, None, Some(gid))
+        .map_err(|error| format!("cannot give {} to group {group}: {error}", path.display()))
+}
+
+/// What every connection needs.
+#[derive(Clone)]
+pub struct Context {
+    /// Whom to tell.
+    pub registry: Rc<RefCell<Registry>>,
+    /// Where refusals are counted.
+    pub instruments: Instruments,
+    /// Woken when something has happened that should be kept or looked at soon.
+    pub changed: Rc<tokio::sync::Notify>,
+    /// Connections at one time.
+    pub max_connections: usize,
+    /// How long a client may take to say who it is.
+    pub hello_timeout: Duration,
+}
+
+/// Accepts for ever. An accept error is logged, counted and outlived.
+pub async fn serve(listener: UnixListener, context: Context) {
+    let open = Rc::new(Cell::new(0_usize));
+    loop {
+        let stream = match listener.accept().await {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                context.instruments.refused("agent_connections", "accept_error");
+                tracing::warn!(%error, "cannot accept an agent's connection");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+        if open.get() >= context.max_connections {
+            context.instruments.refused("agent_connections", "too_many");
+            tracing::warn!(limit = context.max_connections, "too many connections from agents");
+            continue;
+        }
+        open.set(open.get() + 1);
+        let (context, open) = (context.clone(), open.clone());
+        tokio::task::spawn_local(async move {
+            attend(stream, &context).await;
+            open.set(open.get() - 1);
+        });
+    }
+}
+
+/// One connection, from hello to the end of the process.
+async fn attend(mut stream: UnixStream, context: &Context) {
+    let Ok(peer) = Peer::of(&stream) else {
+        context.instruments.refused("hellos", "no_credentials");
+        return;
+    };
+    let greeted = tokio::time::timeout(context.hello_timeout, greet(&stream, &peer, context));
+    let outcome = greeted.await.unwrap_or_else(|_| {
+        let text = format!("no hello within {} s", context.hello_timeout.as_secs_f64());
+        Err(Refusal { reason: "timeout", text, retry: true })
+    });
+    let key = match outcome {
+        Ok(Some(key)) => key,
+        Ok(None) => return,
+        Err(refusal) => {
+            context.instruments.refused("hellos", refusal.reason);
+            tracing::warn!(pid = peer.pid, uid = peer.uid, reason = refusal.text, "agent refused");
+            let _ = send(&stream, &protocol::refusal(&refusal.text, refusal.retry), None).await;
+            return;
+        }
+    };
+    context.changed.notify_one();
+    let watch = peer.pidfd.and_then(|pidfd| Watch::new(pidfd).ok());
+    if wait_for_end(&mut stream, watch.as_ref(), context).await == End::Connection {
+        drop(stream);
+        context.registry.borrow_mut().disconnected(key, watch.is_some());
+        context.changed.notify_one();
+        // The process may come back with its ledger, or end.
+        if let Some(watch) = &watch {
+            watch.ended().await;
+        }
+    }
+    if watch.is_some() {
+        context.registry.borrow_mut().died(key);
+        context.changed.notify_one();
+    }
+}
+
+#[derive(PartialEq, Eq)]
+enum End {
+    Connection,
+    Process,
+}
+
+async fn wait_for_end(stream: &mut UnixStream, watch: Option<&Watch>, context: &Context) -> End {
+    let died = async {
+        match watch {
+            Some(watch) => watch.ended().await,
+            None => std::future::pending().await,
+        }
+    };
+    let mut byte = [0];
+    tokio::select! {
+        biased;
+        () = died => End::Process,
+        read = stream.read(&mut byte) => {
+            if matches!(read, Ok(1)) {
+                context.instruments.refused("hellos", "after_hello");
+                tracing::warn!("an agent went on talking after its hello; connection closed");
+            }
+            End::Connection
+        }
+    }
+}
+
+/// Reads the hello and answers it. `None` when the peer left without one.
+async fn greet(
+    stream: &UnixStream,
+    peer: &Peer,
+    context: &Context,
+) -> Result<Option<Key>, Refusal> {
+    let Some((hello, file)) = receive_hello(stream).await? else { return Ok(None) };
+    let (agent, resumes) = (hello.agent.clone(), file.is_some());
+    let welcome = context.registry.borrow_mut().connect(hello, peer, file, clock::monotonic())?;
+    if let Err(error) = send(stream, &welcome.answer, welcome.file).await {
+        tracing::debug!(agent, %error, "the agent left before its ledger came");
+    }
+    tracing::debug!(agent, pid = peer.pid, uid = peer.uid, resumes, "agent connected");
+    Ok(Some(welcome.key))
+}
+
+async fn receive_hello(stream: &UnixStream) -> Result<Option<(Hello, Option<OwnedFd>)>, Refusal> {
+    let refused = |violation: Violation| Refusal {
+        reason: violation.reason,
+        text: violation.text,
+        retry: false,
+    };
+    let mut line = Vec::new();
+    let mut file = None;
+    loop {
+        let received =
+            stream.async_io(Interest::READABLE, || receive(stream, &mut line, &mut file)).await;
+        match received {
+            Ok(0) if line.is_empty() => return Ok(None),
+            Ok(0) => {
+                let text = "the connection ended within the hello".to_owned();
+                return Err(Refusal { reason: "malformed", text, retry: true });
+            }
+            Err(error) => {
+                let text = format!("cannot read the hello: {error}");
+                return Err(Refusal { reason: "unreadable", text, retry: true });
+            }
+            Ok(_) => {}
+        }
+        if let Frame::Hello(hello) = protocol::decode(&line).map_err(refused)? {
+            return Ok(Some((hello, file)));
+        }
+    }
+}
+
+/// Reads what is there, never past the limit of a hello, and the file that came with it. More
+/// files than one are closed at once.
+fn receive(
+    stream: &UnixStream,
+    line: &mut Vec<u8>,
+    file: &mut Option<OwnedFd>,
+) -> io::Result<usize> {
+    let mut part = [0; HELLO_LIMIT];
+    let room = HELLO_LIMIT.saturating_sub(line.len()).max(1);
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(4))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let mut parts = [IoSliceMut::new(part.get_mut(..room).unwrap_or_default())];
+    let received = recvmsg(stream, &mut parts, &mut control, RecvFlags::CMSG_CLOEXEC)?;
+    for message in control.drain() {
+        if let RecvAncillaryMessage::ScmRights(files) = message {
+            for sent in files {
+                file.get_or_insert(sent);
+            }
+        }
+    }
+    line.extend_from_slice(part.get(..received.bytes).unwrap_or_default());
+    Ok(received.bytes)
+}
+
+async fn send(stream: &UnixStream, line: &str, file: Option<OwnedFd>) -> io::Result<()> {
+    stream
+        .async_io(Interest::WRITABLE, || {
+            let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+            let mut control = SendAncillaryBuffer::new(&mut space);
+            let files: Vec<_> = file.iter().map(|file| file.as_fd()).collect();
+            if !files.is_empty() {
+                control.push(SendAncillaryMessage::ScmRights(&files));
+            }
+            // An answer of a hundred bytes goes into an empty socket buffer whole.
+            let parts = [IoSlice::new(line.as_bytes())];
+            Ok(sendmsg(stream, &parts, &mut control, SendFlags::NOSIGNAL).map(|_| ())?)
+        })
+        .await
+}

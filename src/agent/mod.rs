@@ -1,0 +1,21 @@
+//! Agents: who reports, what their ledgers say, how they fare.
+//!
+//! In reading order: [`protocol`] (what a hello is), [`peer`] (who is at the other end, by the
+//! kernel's word), [`ledger`] (what is written in the shared memory), [`totals`] (counts of one
+//! agent, added up), [`window`] (the last minutes), [`health`] (what that means), [`registry`]
+//! (sole owner of all of it), [`export`] (its families), [`listener`] (the socket).
+//!
+//! This room must not know how metrics are written out or who asks for them.
+
+pub mod export;
+pub mod health;
+pub mod ledger;
+pub mod listener;
+pub mod options;
+pub mod peer;
+pub mod protocol;
+pub mod registry;
+#[cfg(test)]
+mod sample;
+pub mod totals;
+pub mod window;

@@ -1,0 +1,210 @@
+//! The handshake, without any I/O: bytes in, a [`Hello`] or a [`Violation`] out. Every limit of it
+//! stands here.
+//!
+//! Must not know sockets, or what becomes of an agent.
+
+use serde::Deserialize;
+use std::fmt;
+use std::time::Duration;
+
+/// Bytes of a hello, line feed included.
+pub const HELLO_LIMIT: usize = 4096;
+/// Bytes of an agent's name.
+pub const NAME_LIMIT: usize = 64;
+/// Bytes of what an agent says of itself beside its name.
+pub const TEXT_LIMIT: usize = 64;
+/// The longest heartbeat interval that is a promise.
+const HEARTBEAT_LIMIT: f64 = 86_400.0;
+
+/// Who an agent says that it is.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Hello {
+    /// Its name: 1 to 64 of `A-Z a-z 0-9 _ . -`.
+    pub agent: String,
+    /// The client library and its version.
+    pub client: String,
+    /// The agent's own version.
+    pub version: String,
+    /// What it is built with.
+    pub framework: String,
+    /// How often it promises to show life.
+    pub heartbeat: Option<Duration>,
+}
+
+/// What a peer has done wrong, in words for it and for the log.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Violation {
+    /// The word for `musterd_refused_total{reason}`.
+    pub reason: &'static str,
+    /// What was wrong and what was wanted.
+    pub text: String,
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+/// What the bytes so far amount to.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Frame {
+    /// The line goes on.
+    Incomplete,
+    /// A whole hello.
+    Hello(Hello),
+}
+
+#[derive(Deserialize)]
+struct Line {
+    musterd: u64,
+    agent: String,
+    client: Option<String>,
+    version: Option<String>,
+    framework: Option<String>,
+    heartbeat_seconds: Option<f64>,
+}
+
+/// Reads the first line of a connection from all the bytes that have come so far.
+///
+/// # Errors
+/// What is wrong with it: too long, followed by more, not JSON, of another version, or with a
+/// value that cannot be.
+pub fn decode(bytes: &[u8]) -> Result<Frame, Violation> {
+    let Some(end) = bytes.iter().position(|byte| *byte == b'\n') else {
+        if bytes.len() >= HELLO_LIMIT {
+            let text = format!("a hello of over {HELLO_LIMIT} bytes");
+            return Err(Violation { reason: "oversized", text });
+        }
+        return Ok(Frame::Incomplete);
+    };
+    let (line, rest) = bytes.split_at(end);
+    if rest.len() > 1 {
+        let text = "more than one line; a client says hello and then nothing".to_owned();
+        return Err(Violation { reason: "malformed", text });
+    }
+    parse(line).map(Frame::Hello)
+}
+
+fn parse(line: &[u8]) -> Result<Hello, Violation> {
+    let malformed = |text: String| Violation { reason: "malformed", text };
+    let line: Line = serde_json::from_slice(line).map_err(|error| {
+        malformed(format!(
+            "not a hello: {error}; wanted one line such as {{\"musterd\":1,\"agent\":\"name\"}}"
+        ))
+    })?;
+    if line.musterd != u64::from(musterd_client::layout::VERSION) {
+        let text = format!("protocol version {}, this daemon speaks version 1", line.musterd);
+        return Err(Violation { reason: "version", text });
+    }
+    if !is_name(&line.agent) {
+        return Err(malformed(format!(
+            "agent name {:?}: wanted 1 to {NAME_LIMIT} of A-Z a-z 0-9 _ . -",
+            line.agent
+        )));
+    }
+    let text = |key: &str, value: Option<String>| match value {
+        Some(value) if value.len() > TEXT_LIMIT => {
+            Err(malformed(format!("{key} of {} bytes: at most {TEXT_LIMIT}", value.len())))
+        }
+        value => Ok(value.unwrap_or_default()),
+    };
+    let heartbeat = match line.heartbeat_seconds {
+        None => None,
+        Some(seconds) if seconds > 0.0 && seconds <= HEARTBEAT_LIMIT => {
+            Some(Duration::from_secs_f64(seconds))
+        }
+        Some(seconds) => {
+            return Err(malformed(format!(
+                "heartbeat_seconds {seconds}: wanted more than 0 and at most {HEARTBEAT_LIMIT}"
+            )));
+        }
+    };
+    Ok(Hello {
+        agent: line.agent,
+        client: text("client", line.client)?,
+        version: text("version", line.version)?,
+        framework: text("framework", line.framework)?,
+        heartbeat,
+    })
+}
+
+/// Whether a text can be the name of an agent: 1 to 64 of `A-Z a-z 0-9 _ . -`.
+#[must_use]
+pub fn is_name(text: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
+    (1..=NAME_LIMIT).contains(&text.len()) && text.bytes().all(allowed)
+}
+
+/// The answer to a hello that was accepted with a new ledger.
+#[must_use]
+pub fn welcome_new(size: usize) -> String {
+    format!("{{\"musterd\":1,\"ok\":true,\"ledger\":\"new\",\"size\":{size}}}\n")
+}
+
+/// The answer to a hello that came with a ledger in use.
+#[must_use]
+pub fn welcome_back() -> String {
+    "{\"musterd\":1,\"ok\":true,\"ledger\":\"resumed\"}\n".to_owned()
+}
+
+/// The answer to a hello that is refused; `retry` when it may be granted another time.
+#[must_use]
+pub fn refusal(text: &str, retry: bool) -> String {
+    let mut line =
+        serde_json::json!({"musterd": 1, "ok": false, "error": text, "retry": retry}).to_string();
+    line.push('\n');
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reason(bytes: &[u8]) -> &'static str {
+        decode(bytes).unwrap_err().reason
+    }
+
+    #[test]
+    fn a_hello_is_one_line() {
+        let line =
+            br#"{"musterd":1,"agent":"a-1.B_","client":null,"heartbeat_seconds":1.5,"x":[]}"#;
+        assert_eq!(decode(line), Ok(Frame::Incomplete));
+        let Ok(Frame::Hello(hello)) = decode(&[line, &b"\n"[..]].concat()) else { panic!() };
+        assert_eq!(hello.agent, "a-1.B_");
+        assert_eq!(hello.heartbeat, Some(Duration::from_millis(1500)));
+        assert_eq!(hello.client, "");
+    }
+
+    #[test]
+    fn what_is_not_a_hello_is_refused_with_a_reason() {
+        assert_eq!(reason(b"\n"), "malformed");
+        assert_eq!(reason(b"GET / HTTP/1.1\r\n"), "malformed");
+        assert_eq!(reason(b"\xff\xfe\n"), "malformed");
+        assert_eq!(reason(b"{\"musterd\":1}\n"), "malformed");
+        assert_eq!(reason(b"{\"musterd\":2,\"agent\":\"a\"}\n"), "version");
+        assert_eq!(reason(b"{\"musterd\":1,\"agent\":\"a\"}\nmore"), "malformed");
+        assert_eq!(reason(&[b'x'; HELLO_LIMIT]), "oversized");
+        for name in ["", "a b", "a/b", "ä", "a\\n", &"x".repeat(65)] {
+            let line = format!("{{\"musterd\":1,\"agent\":\"{name}\"}}\n");
+            assert_eq!(reason(line.as_bytes()), "malformed", "{name}");
+        }
+        for seconds in ["0", "-1", "1e99", "\"1\""] {
+            let line =
+                format!("{{\"musterd\":1,\"agent\":\"a\",\"heartbeat_seconds\":{seconds}}}\n");
+            assert_eq!(reason(line.as_bytes()), "malformed", "{seconds}");
+        }
+        let long =
+            format!("{{\"musterd\":1,\"agent\":\"a\",\"version\":\"{}\"}}\n", "v".repeat(65));
+        assert_eq!(reason(long.as_bytes()), "malformed");
+    }
+
+    #[test]
+    fn answers_are_one_line_of_json() {
+        for answer in [welcome_new(4096), welcome_back(), refusal("a \"b\"\n", true)] {
+            assert_eq!(answer.matches('\n').count(), 1);
+            let value: serde_json::Value = serde_json::from_str(&answer).unwrap();
+            assert_eq!(value["musterd"], 1);
+        }
+    }
+}

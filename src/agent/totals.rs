@@ -1,0 +1,208 @@
+//! Counts of one agent: added up over its ledgers, those in use and those that have been retired.
+//!
+//! Must not know where counts come from. All additions saturate: a wild count stays a large one.
+
+use musterd_client::layout::Shape;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// How a request ended, as the label `status` has it. `aborted` is the daemon's own word, for a
+/// request that ended with its agent.
+pub const STATUSES: [&str; 5] = ["success", "error", "timeout", "cancelled", "aborted"];
+/// Index of `success` in [`STATUSES`].
+pub const SUCCESS: usize = 0;
+/// Index of `cancelled` in [`STATUSES`].
+pub const CANCELLED: usize = 3;
+/// Index of `aborted` in [`STATUSES`].
+pub const ABORTED: usize = 4;
+
+/// Requests, errors, tokens and durations of one agent.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Totals {
+    /// Finished requests, by [`STATUSES`].
+    pub requests: [u64; STATUSES.len()],
+    /// Failed requests, by category.
+    pub errors: BTreeMap<String, u64>,
+    /// Tokens, by model and then by type.
+    pub tokens: BTreeMap<String, BTreeMap<String, u64>>,
+    /// Durations; none until a ledger has declared them.
+    pub durations: Option<Durations>,
+}
+
+/// A histogram added up over ledgers that agree on its buckets.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Durations {
+    /// The buckets.
+    #[serde(with = "shape")]
+    pub shape: Shape,
+    /// Seconds.
+    pub sum: f64,
+    /// Observations up to the zero threshold.
+    pub zero: u64,
+    /// Exponential buckets.
+    pub native: Vec<u64>,
+    /// Classic buckets, each by itself, one more than bounds.
+    pub classic: Vec<u64>,
+}
+
+impl Totals {
+    /// Becomes a copy of `other`, reusing its own memory; what `other` lacks becomes zero.
+    pub fn copy_from(&mut self, other: &Self) {
+        self.requests = other.requests;
+        self.errors.values_mut().for_each(|count| *count = 0);
+        for (category, count) in &other.errors {
+            self.add_error(category, *count);
+        }
+        self.tokens.values_mut().flat_map(BTreeMap::values_mut).for_each(|count| *count = 0);
+        for (model, types) in &other.tokens {
+            for (kind, count) in types {
+                self.add_tokens(model, kind, *count);
+            }
+        }
+        if let Some(durations) = &mut self.durations {
+            durations.clear();
+        }
+        if let Some(durations) = &other.durations {
+            self.durations_of(&durations.shape).map(|own| own.add(durations));
+        }
+    }
+
+    /// Adds failed requests of a category.
+    pub fn add_error(&mut self, category: &str, count: u64) {
+        match self.errors.get_mut(category) {
+            Some(total) => *total = total.saturating_add(count),
+            None => {
+                self.errors.insert(category.to_owned(), count);
+            }
+        }
+    }
+
+    /// Adds tokens of a model.
+    pub fn add_tokens(&mut self, model: &str, kind: &str, count: u64) {
+        if !self.tokens.contains_key(model) {
+            self.tokens.insert(model.to_owned(), BTreeMap::new());
+        }
+        let Some(types) = self.tokens.get_mut(model) else { return };
+        match types.get_mut(kind) {
+            Some(total) => *total = total.saturating_add(count),
+            None => {
+                types.insert(kind.to_owned(), count);
+            }
+        }
+    }
+
+    /// The durations, to add to; `None` when they are kept in other buckets than `shape`.
+    pub fn durations_of(&mut self, shape: &Shape) -> Option<&mut Durations> {
+        let durations = self.durations.get_or_insert_with(|| Durations::new(shape.clone()));
+        (durations.shape == *shape).then_some(durations)
+    }
+
+    /// All finished requests.
+    #[must_use]
+    pub fn finished(&self) -> u64 {
+        self.requests.iter().fold(0, |sum, count| sum.saturating_add(*count))
+    }
+}
+
+impl Durations {
+    /// Nothing observed yet.
+    #[must_use]
+    pub fn new(shape: Shape) -> Self {
+        let native = vec![0; shape.native_count as usize];
+        let classic = vec![0; shape.bounds.len() + 1];
+        Self { shape, sum: 0.0, zero: 0, native, classic }
+    }
+
+    fn clear(&mut self) {
+        self.sum = 0.0;
+        self.zero = 0;
+        self.native.fill(0);
+        self.classic.fill(0);
+    }
+
+    fn add(&mut self, other: &Self) {
+        self.sum += other.sum;
+        self.zero = self.zero.saturating_add(other.zero);
+        let pairs = self.native.iter_mut().zip(&other.native);
+        for (own, other) in pairs.chain(self.classic.iter_mut().zip(&other.classic)) {
+            *own = own.saturating_add(*other);
+        }
+    }
+
+    /// All observations.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        self.classic.iter().fold(0, |sum, count| sum.saturating_add(*count))
+    }
+}
+
+/// The client crate's shape, for the state file.
+mod shape {
+    use musterd_client::layout::Shape;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    #[derive(Serialize, Deserialize)]
+    struct Stored {
+        schema: i32,
+        first: i32,
+        native_count: u32,
+        zero_threshold: f64,
+        bounds: Vec<f64>,
+    }
+
+    pub(super) fn serialize<S: Serializer>(shape: &Shape, to: S) -> Result<S::Ok, S::Error> {
+        let Shape { schema, first, native_count, zero_threshold, bounds } = shape.clone();
+        Stored { schema, first, native_count, zero_threshold, bounds }.serialize(to)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Shape, D::Error> {
+        let Stored { schema, first, native_count, zero_threshold, bounds } =
+            Stored::deserialize(from)?;
+        Ok(Shape { schema, first, native_count, zero_threshold, bounds })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_copy_forgets_what_was_there_and_keeps_every_count() {
+        let mut retired = Totals::default();
+        retired.requests = [1, 2, 3, 4, 5];
+        retired.add_error("network", 2);
+        retired.add_tokens("m", "input", 9);
+        let durations = retired.durations_of(&Shape::durations()).unwrap();
+        durations.sum = 1.5;
+        durations.classic[3] = 2;
+        let mut current = Totals::default();
+        current.add_error("gone", 5);
+        for _ in 0..3 {
+            current.copy_from(&retired);
+        }
+        assert_eq!(current.requests, retired.requests);
+        assert_eq!(current.durations, retired.durations);
+        assert_eq!(current.errors, [("gone".to_owned(), 0), ("network".to_owned(), 2)].into());
+        assert_eq!(current.tokens, retired.tokens);
+        assert_eq!(current.finished(), 15);
+    }
+
+    #[test]
+    fn other_buckets_are_not_mixed_in() {
+        let mut totals = Totals::default();
+        assert!(totals.durations_of(&Shape::durations()).is_some());
+        let other = Shape { schema: 2, ..Shape::durations() };
+        assert!(totals.durations_of(&other).is_none());
+    }
+
+    #[test]
+    fn totals_outlive_a_restart() {
+        let mut totals = Totals { requests: [u64::MAX, 0, 1, 0, 0], ..Totals::default() };
+        totals.add_tokens("a\"b", "output", 3);
+        totals.durations_of(&Shape::durations()).unwrap().sum = 0.1;
+        let text = serde_json::to_string(&totals).unwrap();
+        assert_eq!(serde_json::from_str::<Totals>(&text).unwrap(), totals);
+    }
+}
