@@ -1,2 +1,15 @@
-//! The program.
-fn main() {}
+//! The program: arguments in, exit code out.
+
+use clap::Parser;
+use musterd::cli::Cli;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    match Cli::parse().run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("musterd: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -5,7 +5,8 @@
 
 use crate::instruments::Instruments;
 use crate::metric::Batch;
-use crate::sampler::{AGENTS, AgentRoot, Answer, Encoding, Filter, Job, Sampler};
+use crate::process::AgentRoot;
+use crate::sampler::{AGENTS, Answer, Encoding, Filter, Job, Sampler};
 use bytes::Bytes;
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;

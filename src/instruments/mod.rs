@@ -3,8 +3,6 @@
 //!
 //! Must not know: what is measured elsewhere, formats, HTTP. Whoever holds a copy counts into it.
 
-mod process;
-
 use crate::metric::{Batch, Family, Histogram, Kind};
 use prometheus::core::Collector;
 use prometheus::proto::{Metric, MetricFamily};
@@ -61,7 +59,7 @@ const REGISTERED: [Family; 8] = [
 ];
 
 /// All families that [`Instruments::fill`] can emit, for documentation and checks.
-pub const FAMILIES: [&[Family]; 2] = [&REGISTERED, &process::FAMILIES];
+pub const FAMILIES: &[Family] = &REGISTERED;
 
 /// Upper bounds, in seconds, for what is fast as a rule and may take as long as a scrape.
 const SECONDS: [f64; 11] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.5, 1.0, 2.5, 10.0];
@@ -77,7 +75,6 @@ pub struct Instruments {
     pass_duration: prometheus::Histogram,
     reloads: IntCounterVec,
     last_reload: prometheus::Gauge,
-    started: Option<f64>,
 }
 
 impl Instruments {
@@ -100,7 +97,6 @@ impl Instruments {
                 &registry,
                 &prometheus::Gauge::new(LAST_RELOAD.name, LAST_RELOAD.help)?,
             )?,
-            started: process::start_time(),
             registry,
         };
         for result in ["success", "failure"] {
@@ -142,7 +138,7 @@ impl Instruments {
         }
     }
 
-    /// Emits all of them, and the standard `process_*` families about this process.
+    /// Emits all of them.
     pub fn fill(&self, batch: &mut Batch) {
         let gathered = self.registry.gather();
         for family in &REGISTERED {
@@ -151,7 +147,6 @@ impl Instruments {
                 emit(family.kind, found, batch);
             }
         }
-        process::fill(self.started, batch);
     }
 }
 

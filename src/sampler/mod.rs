@@ -16,6 +16,7 @@ pub use render::Encoding;
 
 use crate::host::{Collector, Error, Pass};
 use crate::metric::{Batch, Family, Labels};
+use crate::process::{AgentRoot, Processes};
 use bytes::Bytes;
 use render::Renderer;
 use source::{Source, Work};
@@ -42,17 +43,6 @@ const DURATION: Family = Family::gauge(
 /// What the sampler says about the sources.
 pub const FAMILIES: [Family; 2] = [SUCCESS, DURATION];
 
-/// The first process of an agent, whose descendants are counted with it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AgentRoot {
-    /// The agent's name.
-    pub name: String,
-    /// The process.
-    pub pid: u32,
-    /// Its start, in clock ticks from boot, where it is known.
-    pub start_time: Option<u64>,
-}
-
 /// The scan of the machine's processes, as the sampler sees it.
 pub trait ProcessScan: Send {
     /// Scans, and emits the trees of `agents`; the groups too if `groups` is set.
@@ -65,6 +55,17 @@ pub trait ProcessScan: Send {
         agents: &[AgentRoot],
         groups: bool,
     ) -> Result<(), Error>;
+}
+
+impl ProcessScan for Processes {
+    fn collect(
+        &mut self,
+        pass: &mut Pass<'_>,
+        agents: &[AgentRoot],
+        groups: bool,
+    ) -> Result<(), Error> {
+        Self::collect(self, pass, agents, groups)
+    }
 }
 
 /// What one pass is to do.

@@ -3,8 +3,9 @@
 //!
 //! Must not know: threads, formats, who asks.
 
-use super::{AgentRoot, Filter, PROCESSES, ProcessScan};
+use super::{Filter, PROCESSES, ProcessScan};
 use crate::host::{self, Collector, Pass};
+use crate::process::AgentRoot;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// What is run.

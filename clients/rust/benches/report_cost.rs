@@ -22,7 +22,10 @@ fn main() {
     let duration = Duration::from_millis(7);
     let record = median(|| agent.record(Status::Success, black_box(duration), None));
     println!("two readings of the clock          {clock:6.1} ns");
-    println!("a request begun and ended          {success:6.1} ns ({:.2} × the clock)", success / clock);
+    println!(
+        "a request begun and ended          {success:6.1} ns ({:.2} × the clock)",
+        success / clock
+    );
     println!("a request begun and failed         {error:6.1} ns");
     println!("a finished request, timed elsewhere {record:5.1} ns");
 }

@@ -280,8 +280,7 @@ impl Books {
             writer.append(Kind::Counter, names::REQUESTS, &[("status", word)], "")
         });
         let duration = writer.append_histogram(Shape::durations(), names::DURATION, &[], "");
-        let mut books =
-            Self { writer, requests, duration, errors: Vec::new(), tokens: Vec::new() };
+        let mut books = Self { writer, requests, duration, errors: Vec::new(), tokens: Vec::new() };
         books.error_series(OTHER);
         books
     }

@@ -114,8 +114,7 @@ impl Shared {
                 Err(_) => pause = (pause * 2).min(LAST_RETRY),
             }
             let state = self.lock();
-            let waited =
-                self.changed.wait_timeout_while(state, pause, |state| !state.stopping);
+            let waited = self.changed.wait_timeout_while(state, pause, |state| !state.stopping);
             if waited.unwrap_or_else(PoisonError::into_inner).0.stopping {
                 return;
             }

@@ -132,8 +132,7 @@ mod tests {
 
     #[test]
     fn only_sealed_files_of_a_bearable_size_are_mapped() {
-        let file =
-            memfd_create("test", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING).unwrap();
+        let file = memfd_create("test", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING).unwrap();
         ftruncate(&file, 8192).unwrap();
         assert!(Memory::map(&file, 8192).is_err());
         fcntl_add_seals(&file, SealFlags::SHRINK | SealFlags::GROW).unwrap();

@@ -4,9 +4,9 @@
 //! Must not know about sockets, clocks or threads; its owner lets one thread at a time in.
 
 use crate::layout::{
-    HEADER_SIZE, HELP_LIMIT, JOURNAL_LIMIT, Kind, LABEL_LIMIT, LABEL_NAME_LIMIT,
-    LABEL_VALUE_LIMIT, MAGIC, NAME_LIMIT, RECORD_HEAD, RECORDS, SLOT_COUNT, SLOTS, Shape, VERSION,
-    header, journal_pair,
+    HEADER_SIZE, HELP_LIMIT, JOURNAL_LIMIT, Kind, LABEL_LIMIT, LABEL_NAME_LIMIT, LABEL_VALUE_LIMIT,
+    MAGIC, NAME_LIMIT, RECORD_HEAD, RECORDS, SLOT_COUNT, SLOTS, Shape, VERSION, header,
+    journal_pair,
 };
 use crate::memory::Memory;
 
@@ -98,9 +98,7 @@ impl Writer {
                 self.memory.store(series.values + 8 * word, 0);
             }
         }
-        for word in
-            [header::UNSLOTTED_BEGUN, header::UNSLOTTED_ENDED, header::RECORDS_REFUSED]
-        {
+        for word in [header::UNSLOTTED_BEGUN, header::UNSLOTTED_ENDED, header::RECORDS_REFUSED] {
             self.memory.store(word, 0);
         }
         self.move_into(memory)
@@ -132,9 +130,8 @@ impl Writer {
     ) -> Option<HistogramSeries> {
         let series = self.append_record(Kind::Histogram, Some(&shape), name, labels, help)?;
         let parts = 1_u32 << u32::try_from(shape.schema.max(0)).unwrap_or(0);
-        let octave = (1..=parts)
-            .map(|part| f64::exp2(f64::from(part) / f64::from(parts)) / 2.0)
-            .collect();
+        let octave =
+            (1..=parts).map(|part| f64::exp2(f64::from(part) / f64::from(parts)) / 2.0).collect();
         Some(HistogramSeries { series, shape, octave })
     }
 
@@ -332,9 +329,9 @@ fn encode_record(
     help: &str,
 ) -> Option<(Vec<u8>, usize)> {
     let labels_fit = labels.len() <= LABEL_LIMIT
-        && labels.iter().all(|(key, value)| {
-            key.len() <= LABEL_NAME_LIMIT && value.len() <= LABEL_VALUE_LIMIT
-        });
+        && labels
+            .iter()
+            .all(|(key, value)| key.len() <= LABEL_NAME_LIMIT && value.len() <= LABEL_VALUE_LIMIT);
     if !labels_fit || name.len() > NAME_LIMIT || help.len() > HELP_LIMIT {
         return None;
     }
@@ -416,7 +413,8 @@ mod tests {
         let mut writer = Writer::private(64 << 10);
         let histogram =
             writer.append_histogram(Shape::durations(), names::DURATION, &[], "").unwrap();
-        let observations = [0.0, 1e-9, 1e-6, 0.004, 0.005, 0.3, 299.0, 1e5, f64::INFINITY, f64::NAN];
+        let observations =
+            [0.0, 1e-9, 1e-6, 0.004, 0.005, 0.3, 299.0, 1e5, f64::INFINITY, f64::NAN];
         for value in observations {
             let mut update = Update::default();
             writer.observe(&histogram, value, &mut update);

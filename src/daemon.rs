@@ -1,0 +1,333 @@
+//! The only wiring: what is opened, which task talks to which, and in which order all of it
+//! begins, reloads and ends.
+//!
+//! Must not know how any of it works.
+
+use crate::agent::listener;
+use crate::agent::registry::Registry;
+use crate::config::{self, Config};
+use crate::host::vitals::Vitals;
+use crate::http::{self, Scraper, Site};
+use crate::instruments::Instruments;
+use crate::node::{self, Node};
+use crate::process::Processes;
+use crate::sampler::Sampler;
+use crate::store::Store;
+use crate::supervisor::Supervisor;
+use crate::supervisor::report::{Report, Reports};
+use crate::{clock, logging, notify, supervised};
+use std::cell::RefCell;
+use std::os::unix::net::UnixListener as StdUnixListener;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::net::{TcpListener, UnixListener};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::sync::{Notify, oneshot};
+use tokio::task::LocalSet;
+
+/// How often windows move on and health is judged while nobody asks.
+const TICK: Duration = Duration::from_secs(5);
+
+/// Runs the daemon until it is told to end. `path` is read again on SIGHUP.
+///
+/// # Errors
+/// What could not be opened at the start, or which part has ended when it should not have.
+pub fn run(config: Config, path: Option<PathBuf>) -> Result<(), String> {
+    let activated = notify::agent_socket();
+    let log = logging::start(config.log);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| format!("cannot start the runtime: {error}"))?;
+    let ended = LocalSet::new().block_on(&runtime, async {
+        let (daemon, doors) = Daemon::open(config, path, log, activated).await?;
+        daemon.serve(doors).await
+    });
+    // Not waited for: a program on a dead mount that is being started.
+    runtime.shutdown_background();
+    ended
+}
+
+struct Daemon {
+    config: Config,
+    path: Option<PathBuf>,
+    log: logging::Handle,
+    registry: Rc<RefCell<Registry>>,
+    instruments: Instruments,
+    node: Rc<Node>,
+    site: Rc<Site>,
+    supervisor: Supervisor,
+    reports: UnboundedReceiver<Report>,
+    store: Store,
+    /// Woken when an agent has come or gone.
+    changed: Rc<Notify>,
+}
+
+/// What is listened on.
+struct Doors {
+    web: Vec<TcpListener>,
+    agents: UnixListener,
+}
+
+impl Daemon {
+    /// Opens everything, so that nothing is served unless all of it can be.
+    async fn open(
+        config: Config,
+        path: Option<PathBuf>,
+        log: logging::Handle,
+        activated: Option<StdUnixListener>,
+    ) -> Result<(Self, Doors), String> {
+        let web = http::bind(&config.http.listen).await.map_err(|error| error.to_string())?;
+        let agents = match activated {
+            Some(listener) => listener::adopt(listener)?,
+            None => listener::bind(&config.agents)?,
+        };
+        let instruments = Instruments::new(prometheus::Registry::new())
+            .map_err(|error| format!("cannot make the daemon's own instruments: {error}"))?;
+        let mut registry = Registry::new(config.agents.clone());
+        let store = Store::new(&config.state_dir);
+        store.restore(&mut registry);
+        let registry = Rc::new(RefCell::new(registry));
+        let vitals = Vitals::new(&Arc::new(config.root.clone()));
+        let node = Node::new(registry.clone(), instruments.clone(), vitals, config.health);
+        let node = Rc::new(node);
+        let scraper = Scraper::new(
+            start_sampler(&config)?,
+            node.clone(),
+            instruments.clone(),
+            config.deadline,
+            config.http.max_scrapes,
+        );
+        let site = Site { node: node.clone(), scraper, instruments: instruments.clone() };
+        let (sender, reports) = Reports::channel();
+        let supervisor = Supervisor::new(&config.run_dir, &config.agents.socket, sender);
+        let daemon = Self {
+            config,
+            path,
+            log,
+            registry,
+            instruments,
+            node,
+            site: Rc::new(site),
+            supervisor,
+            reports,
+            store,
+            changed: Rc::new(Notify::new()),
+        };
+        Ok((daemon, Doors { web, agents }))
+    }
+
+    /// Serves until a signal says that it is enough.
+    async fn serve(mut self, doors: Doors) -> Result<(), String> {
+        let mut signals = Signals::listen()?;
+        let (stop_web, web_stopped) = oneshot::channel::<()>();
+        let mut web = tokio::task::spawn_local({
+            let (options, site) = (self.config.http.clone(), self.site.clone());
+            let stopped = async { drop(web_stopped.await) };
+            async move { http::serve(doors.web, &options, site, stopped).await }
+        });
+        let context = listener::Context {
+            registry: self.registry.clone(),
+            instruments: self.instruments.clone(),
+            changed: self.changed.clone(),
+            max_connections: self.config.agents.max_connections,
+            hello_timeout: self.config.agents.hello_timeout,
+        };
+        let mut agents = tokio::task::spawn_local(listener::serve(doors.agents, context));
+
+        supervised::announce(&self.config.definitions, &mut self.registry.borrow_mut());
+        self.supervisor.apply(self.config.definitions.clone());
+        self.node.set_ready();
+        notify::ready();
+        tracing::info!(
+            version = env!("CARGO_PKG_VERSION"),
+            http = ?self.config.http.listen,
+            socket = %self.config.agents.socket.display(),
+            "musterd serves"
+        );
+        let ended = loop {
+            tokio::select! {
+                what = self.next_event(&mut signals) => match what {
+                    Event::Tick => self.tick(),
+                    Event::Report(report) => self.note(&report),
+                    Event::Reload => self.reload(),
+                    Event::Stop(signal) => {
+                        tracing::info!(signal, "musterd ends");
+                        break Ok(());
+                    }
+                },
+                _ = &mut web => break Err("the HTTP server has ended by itself".to_owned()),
+                _ = &mut agents => break Err("the agent listener has ended by itself".to_owned()),
+            }
+        };
+        self.node.set_stopping();
+        notify::stopping();
+        let Self { supervisor, reports, registry, mut store, .. } = self;
+        stop_agents(supervisor, reports, &registry).await;
+        agents.abort();
+        drop(stop_web);
+        if ended.is_ok() {
+            // Ends within the drain time-out of the server's own options.
+            let _ = web.await;
+        }
+        let mut registry = registry.borrow_mut();
+        registry.refresh(clock::monotonic());
+        store.save(&mut registry);
+        ended
+    }
+
+    async fn next_event(&mut self, signals: &mut Signals) -> Event {
+        let changed = self.changed.clone();
+        let until_tick = signals.until_tick();
+        tokio::select! {
+            signal = signals.next() => signal,
+            Some(report) = self.reports.recv() => Event::Report(report),
+            () = changed.notified() => Event::Tick,
+            () = tokio::time::sleep(until_tick) => {
+                signals.ticked();
+                Event::Tick
+            }
+        }
+    }
+
+    /// Moves windows on, judges everyone, keeps what has to be kept, and shows life: the runtime
+    /// thread does all of it, so that one that hangs is restarted by the watchdog.
+    fn tick(&mut self) {
+        let mut registry = self.registry.borrow_mut();
+        node::log_changes(&registry.refresh(clock::monotonic()));
+        self.store.save(&mut registry);
+        drop(registry);
+        notify::watchdog();
+        notify::status(&self.node.status_line());
+    }
+
+    fn note(&mut self, report: &Report) {
+        supervised::note(report, &mut self.registry.borrow_mut());
+        self.tick();
+    }
+
+    /// Reads the configuration anew. What is wrong with it is said, and the old one stays.
+    fn reload(&mut self) {
+        notify::reloading();
+        let result = match &self.path {
+            Some(path) => config::load(Some(path)).map_err(|error| error.to_string()),
+            None => Err("there is no file to read: started without one".to_owned()),
+        };
+        let result = result.and_then(|config| self.apply(config));
+        self.instruments.reload(result.is_ok());
+        match result {
+            Ok(()) => tracing::info!("configuration read anew"),
+            Err(error) => {
+                tracing::error!(path = ?self.path, "configuration not taken, the old one stays: {error}");
+            }
+        }
+        notify::ready();
+    }
+
+    fn apply(&mut self, config: Config) -> Result<(), String> {
+        // Sources start their counters anew; so they are left alone unless they have changed.
+        if config.sampling != self.config.sampling {
+            self.site.scraper.reconfigure(start_sampler(&config)?, config.deadline);
+        }
+        for (key, differs) in [
+            ("[http]", config.http != self.config.http),
+            ("[agents] socket", config.agents.socket != self.config.agents.socket),
+            (
+                "[paths] run and state",
+                config.run_dir != self.config.run_dir || config.state_dir != self.config.state_dir,
+            ),
+        ] {
+            if differs {
+                tracing::warn!("a change of {key} takes a restart");
+            }
+        }
+        self.log.set(config.log);
+        self.node.set_thresholds(config.health);
+        let mut registry = self.registry.borrow_mut();
+        registry.set_options(config.agents.clone());
+        for gone in &self.config.definitions {
+            registry.unsupervise(&gone.name);
+        }
+        supervised::announce(&config.definitions, &mut registry);
+        drop(registry);
+        self.supervisor.apply(config.definitions.clone());
+        self.config = config;
+        Ok(())
+    }
+}
+
+/// Stops the agents that were started here, while taking in how each of them ends.
+async fn stop_agents(
+    supervisor: Supervisor,
+    mut reports: UnboundedReceiver<Report>,
+    registry: &RefCell<Registry>,
+) {
+    let note_all = async {
+        while let Some(report) = reports.recv().await {
+            supervised::note(&report, &mut registry.borrow_mut());
+        }
+    };
+    tokio::join!(supervisor.shutdown(), note_all);
+}
+
+/// What the daemon's own loop is woken by.
+enum Event {
+    Tick,
+    Report(Report),
+    Reload,
+    Stop(&'static str),
+}
+
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hang_up: Signal,
+    interval: Duration,
+    next_tick: Instant,
+}
+
+impl Signals {
+    fn listen() -> Result<Self, String> {
+        let listen = |kind| signal(kind).map_err(|error| format!("cannot catch signals: {error}"));
+        let interval = notify::watchdog_interval().map_or(TICK, |interval| interval.min(TICK));
+        Ok(Self {
+            terminate: listen(SignalKind::terminate())?,
+            interrupt: listen(SignalKind::interrupt())?,
+            hang_up: listen(SignalKind::hangup())?,
+            interval,
+            next_tick: Instant::now(),
+        })
+    }
+
+    async fn next(&mut self) -> Event {
+        tokio::select! {
+            _ = self.terminate.recv() => Event::Stop("SIGTERM"),
+            _ = self.interrupt.recv() => Event::Stop("SIGINT"),
+            _ = self.hang_up.recv() => Event::Reload,
+        }
+    }
+
+    fn until_tick(&self) -> Duration {
+        self.next_tick.saturating_duration_since(Instant::now())
+    }
+
+    fn ticked(&mut self) {
+        self.next_tick = Instant::now() + self.interval;
+    }
+}
+
+fn start_sampler(config: &Config) -> Result<Sampler, String> {
+    let root = Arc::new(config.root.clone());
+    let collectors = config
+        .collectors
+        .iter()
+        .filter(|plan| plan.enabled)
+        .map(|plan| (plan.name, (plan.builder)(&root)))
+        .collect();
+    let processes = Processes::new(&root, config.processes.clone());
+    Sampler::start(collectors, Some(Box::new(processes)))
+        .map_err(|error| format!("cannot start the sampler thread: {error}"))
+}

@@ -1,0 +1,118 @@
+//! What is kept from one run to the next: the totals of agents that have gone, in one file that is
+//! replaced whole.
+//!
+//! Must not know what the text means. A full disk loses nothing while the daemon runs: the text is
+//! kept in memory and written again later.
+
+use crate::agent::registry::Registry;
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+const FILE: &str = "agents.json";
+/// A file larger than this was not written by us.
+const SIZE_LIMIT: u64 = 256 << 20;
+
+/// The folder of kept state.
+#[derive(Debug)]
+pub struct Store {
+    file: PathBuf,
+    /// Whether the last attempt to write failed, so that it is logged once.
+    failing: bool,
+}
+
+impl Store {
+    /// Keeps its file below `folder`, which is made when it is first needed.
+    #[must_use]
+    pub fn new(folder: &Path) -> Self {
+        Self { file: folder.join(FILE), failing: false }
+    }
+
+    /// Gives a registry what the run before has kept. A file that cannot be used is moved aside,
+    /// so that nothing in it is lost, and said so in the log.
+    pub fn restore(&self, registry: &mut Registry) {
+        let file = self.file.display();
+        let text = match self.read() {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return,
+            Err(error) => {
+                tracing::error!("cannot read {file}: {error}; totals of agents start from zero");
+                return;
+            }
+        };
+        if let Err(fault) = registry.restore(&text) {
+            let aside = self.file.with_extension("json.unusable");
+            let moved = match fs::rename(&self.file, &aside) {
+                Ok(()) => format!("moved to {}", aside.display()),
+                Err(error) => format!("cannot be moved aside: {error}"),
+            };
+            tracing::error!("{file}: {fault}; {moved}; totals of agents start from zero");
+        }
+    }
+
+    fn read(&self) -> io::Result<String> {
+        if fs::metadata(&self.file)?.len() > SIZE_LIMIT {
+            return Err(io::Error::new(io::ErrorKind::FileTooLarge, "over 256 MiB"));
+        }
+        fs::read_to_string(&self.file)
+    }
+
+    /// Writes what has changed in the registry, if anything has.
+    pub fn save(&mut self, registry: &mut Registry) {
+        let Some(text) = registry.take_unsaved() else { return };
+        match replace(&self.file, text.as_bytes()) {
+            Ok(()) if self.failing => {
+                self.failing = false;
+                tracing::info!("{} is written again", self.file.display());
+            }
+            Ok(()) => {}
+            Err(error) => {
+                registry.keep_unsaved();
+                if !self.failing {
+                    tracing::error!(
+                        "cannot write {}: {error}; totals of agents that have gone are in memory \
+                         alone until it can be",
+                        self.file.display()
+                    );
+                }
+                self.failing = true;
+            }
+        }
+    }
+}
+
+/// Replaces a file so that a reader, or a crash, finds the old text or the new one, whole.
+fn replace(file: &Path, text: &[u8]) -> io::Result<()> {
+    if let Some(folder) = file.parent() {
+        fs::create_dir_all(folder)?;
+    }
+    let new = file.with_extension("json.new");
+    let written = File::create(&new).and_then(|mut out| {
+        out.write_all(text)?;
+        out.sync_data()
+    });
+    written.and_then(|()| fs::rename(&new, file)).inspect_err(|_| {
+        let _ = fs::remove_file(&new);
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_replaced_whole_or_not_at_all() {
+        let folder = std::env::temp_dir().join(format!("musterd-store-{}", std::process::id()));
+        let file = folder.join("below").join(FILE);
+        replace(&file, b"one").unwrap();
+        replace(&file, b"two").unwrap();
+        assert_eq!(fs::read(&file).unwrap(), b"two");
+        assert_eq!(fs::read_dir(folder.join("below")).unwrap().count(), 1);
+        // A folder in its place cannot be replaced; nothing is left behind.
+        let blocked = folder.join("blocked");
+        fs::create_dir_all(blocked.join("x")).unwrap();
+        assert!(replace(&blocked, b"three").is_err());
+        assert_eq!(fs::read_dir(&folder).unwrap().count(), 2);
+        fs::remove_dir_all(&folder).unwrap();
+    }
+}

@@ -1,0 +1,285 @@
+//! The daemon as its users meet it: started, told things, fed rubbish, ended.
+
+mod node;
+
+use musterd_client::Agent;
+use node::{Node, until};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::process::Command;
+use std::time::Duration;
+
+/// What the daemon answers to bytes on its agent socket, until it closes the connection.
+fn say(node: &Node, bytes: &[u8]) -> String {
+    let mut stream = UnixStream::connect(node.socket()).unwrap();
+    stream.set_read_timeout(Some(node::PATIENCE)).unwrap();
+    // A daemon that has heard enough closes its end while we still talk.
+    let _ = stream.write_all(bytes);
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer);
+    String::from_utf8(answer).unwrap()
+}
+
+#[test]
+fn one_scrape_has_host_processes_and_agents() {
+    let node = Node::start("");
+    let agent = Agent::builder("billing").socket(node.socket()).version("7").start();
+    agent.begin().success();
+    agent.begin().error("network");
+    agent.tokens("small", 10, 3);
+    let hanging = agent.begin();
+    until("the agent is connected", || agent.is_connected());
+    let metrics = node.metrics();
+    let value = |family: &str, parts: &[&str]| metrics.sum(family, parts);
+    assert!(value("node_cpu_seconds_total", &[]).unwrap() > 0.0);
+    assert!(value("node_memory_MemTotal_bytes", &[]).unwrap() > 0.0);
+    assert!(value("namedprocess_namegroup_num_procs", &[]).unwrap() >= 1.0);
+    assert!(value("process_resident_memory_bytes", &[]).unwrap() > 0.0);
+    let billing = "agent=\"billing\"";
+    assert_eq!(value("agent_up", &[billing]), Some(1.0));
+    assert_eq!(value("agent_requests_total", &[billing, "success"]), Some(1.0));
+    assert_eq!(value("agent_requests_total", &[billing, "error"]), Some(1.0));
+    assert_eq!(value("agent_errors_total", &[billing, "network"]), Some(1.0));
+    assert_eq!(value("agent_tokens_total", &[billing, "small", "input"]), Some(10.0));
+    assert_eq!(value("agent_requests_in_flight", &[billing]), Some(1.0));
+    assert_eq!(value("agent_success_rate", &[billing]), Some(0.5));
+    assert_eq!(value("agent_info", &[billing, "version=\"7\""]), Some(1.0));
+    assert!(value("agent_processes", &[billing]).unwrap() >= 1.0);
+    drop(hanging);
+    drop(agent);
+    until("the agent is gone", || node.metrics().sum("agent_up", &[billing]) == Some(0.0));
+    let metrics = node.metrics();
+    assert_eq!(metrics.sum("agent_requests_total", &[billing, "cancelled"]), Some(1.0));
+    assert_eq!(metrics.sum("agent_health_status", &[billing, "stopped"]), Some(1.0));
+}
+
+#[test]
+fn an_agent_waits_for_no_daemon_and_brings_its_counts_when_one_comes() {
+    let mut node = Node::start("");
+    node.kill();
+    let agent = Agent::builder("early").socket(node.socket()).start();
+    for _ in 0..1000 {
+        agent.begin().success();
+    }
+    assert!(!agent.is_connected());
+    node.launch();
+    until("the agent is connected", || agent.is_connected());
+    agent.begin().success();
+    let label = ["agent=\"early\"", "success"];
+    assert_eq!(node.metrics().sum("agent_requests_total", &label), Some(1001.0));
+}
+
+#[test]
+fn rubbish_on_the_socket_is_refused_counted_and_disturbs_nobody() {
+    let node = Node::start("agents.hello_timeout = '300ms'");
+    let agent = Agent::builder("steady").socket(node.socket()).start();
+    until("the agent is connected", || agent.is_connected());
+    for (bytes, words) in [
+        (&b"GET / HTTP/1.1\r\n"[..], "not a hello"),
+        (b"{\"musterd\":1,\"agent\":\"a b\"}\n", "agent name \\\"a b\\\": wanted 1 to 64"),
+        (b"{\"musterd\":9,\"agent\":\"a\"}\n", "protocol version 9"),
+        (b"\xff\xff\xff\n", "not a hello"),
+        (&[b'x'; 5000], "a hello of over 4096 bytes"),
+        (b"{\"musterd\":1", "no hello within 0.3 s"),
+    ] {
+        let answer = say(&node, bytes);
+        assert!(answer.contains("\"ok\":false") && answer.contains(words), "{answer}");
+    }
+    let refused = |reason: &str| {
+        let label = format!("reason=\"{reason}\"");
+        node.metrics().sum("musterd_refused_total", &["what=\"hellos\"", &label])
+    };
+    assert_eq!(refused("malformed"), Some(3.0));
+    assert_eq!(refused("version"), Some(1.0));
+    assert_eq!(refused("oversized"), Some(1.0));
+    assert_eq!(refused("timeout"), Some(1.0));
+    node.until_logged("agent refused");
+    assert!(agent.is_connected());
+    agent.begin().success();
+    let label = ["agent=\"steady\"", "success"];
+    assert_eq!(node.metrics().sum("agent_requests_total", &label), Some(1.0));
+}
+
+#[test]
+fn a_user_who_may_not_report_is_told_so() {
+    let node = Node::start("agents.allow_uids = [4294967294]");
+    let answer = say(&node, b"{\"musterd\":1,\"agent\":\"a\"}\n");
+    assert!(answer.contains("allow_uids") && answer.contains("\"retry\":false"), "{answer}");
+}
+
+#[test]
+fn health_is_measured_and_tells_of_agents() {
+    let node = Node::start("");
+    let agent = Agent::builder("failing").socket(node.socket()).start();
+    until("the agent is connected", || agent.is_connected());
+    let (status, body) = node.get("/health").unwrap();
+    let health: serde_json::Value = serde_json::from_str(&body).unwrap();
+    assert_eq!(health["agents"]["failing"]["state"], "healthy", "{body}");
+    assert_eq!(status, 200);
+    for metric in ["memory_usage_percent", "cpu_usage_percent", "disk_usage_percent"] {
+        let percent = health["system_metrics"][metric].as_f64().unwrap();
+        assert!((0.0..=100.0).contains(&percent), "{metric} {percent}");
+    }
+    for _ in 0..20 {
+        agent.begin().error("network");
+    }
+    let (status, body) = node.get("/health").unwrap();
+    let health: serde_json::Value = serde_json::from_str(&body).unwrap();
+    assert_eq!(health["agents"]["failing"]["state"], "unhealthy", "{body}");
+    assert_eq!(health["health_checks"]["agents"]["status"], "unhealthy");
+    assert_eq!((status, &health["status"]), (503, &"unhealthy".into()));
+    node.until_logged("agent failing is unhealthy: 100.0 % of the last 20 requests failed");
+}
+
+#[test]
+fn a_reload_takes_what_is_good_and_keeps_the_old_for_what_is_bad() {
+    let node = Node::start("");
+    node.configure("host.collectors.uname.enabled = false");
+    node.signal("HUP");
+    node.until_logged("configuration read anew");
+    assert_eq!(node.metrics().sum("node_uname_info", &[]), None);
+    node.configure("host.collectors.uname.enabled = 'maybe'");
+    node.signal("HUP");
+    node.until_logged("configuration not taken, the old one stays");
+    assert!(node.log().contains("musterd.toml:5:"), "{}", node.log());
+    let metrics = node.metrics();
+    let reloads = |result: &str| metrics.sum("musterd_config_reloads_total", &[result]);
+    assert_eq!((reloads("success"), reloads("failure")), (Some(1.0), Some(1.0)));
+}
+
+#[test]
+fn a_signal_to_end_drains_and_exits_with_0() {
+    for signal in ["TERM", "INT"] {
+        let mut node = Node::start("");
+        node.signal(signal);
+        assert_eq!(node.wait(), 0, "{signal}");
+    }
+}
+
+#[test]
+fn what_cannot_be_served_is_said_at_the_start() {
+    let node = Node::start("");
+    // The same port again: the message names it.
+    let output = node.command().output().unwrap();
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!output.status.success());
+    assert!(text.contains(&format!("cannot listen on {}", node.address)), "{text}");
+
+    let check = |text: &str| {
+        let path = node.folder.0.join("other.toml");
+        std::fs::write(&path, text).unwrap();
+        let output = Command::new(env!("CARGO_BIN_EXE_musterd"))
+            .arg("check-config")
+            .arg(&path)
+            .output()
+            .unwrap();
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    assert_eq!(check(""), (Some(0), String::new()));
+    let (code, text) = check("[http]\nport = 1\n");
+    assert_eq!(code, Some(1));
+    assert!(text.contains("other.toml:2:1: unknown field `port`"), "{text}");
+}
+
+#[test]
+fn a_state_file_that_cannot_be_used_is_moved_aside() {
+    let mut node = Node::start("");
+    node.kill();
+    let state = node.folder.0.join("state/agents.json");
+    node::write(&state, "{rubbish");
+    node.launch();
+    node.until_logged("totals of agents start from zero");
+    assert_eq!(std::fs::read_to_string(state.with_extension("json.unusable")).unwrap(), "{rubbish");
+}
+
+#[test]
+fn a_state_folder_that_cannot_be_written_loses_nothing_in_memory() {
+    let node = Node::start("");
+    // In the place of the folder stands a file: no write to it can succeed.
+    let state = node.folder.0.join("state");
+    let _ = std::fs::remove_dir_all(&state);
+    std::fs::write(&state, "").unwrap();
+    let agent = Agent::builder("brief").socket(node.socket()).start();
+    agent.begin().success();
+    until("the agent is connected", || agent.is_connected());
+    drop(agent);
+    node.until_logged("totals of agents that have gone are in memory alone");
+    let label = ["agent=\"brief\"", "success"];
+    assert_eq!(node.metrics().sum("agent_requests_total", &label), Some(1.0));
+    std::fs::remove_file(&state).unwrap();
+    node.until_logged("agents.json is written again");
+}
+
+#[test]
+fn supervised_agents_run_are_restarted_and_end_with_the_daemon() {
+    let mut node = Node::start(
+        "[agents.supervision]\nbackoff_initial = '10ms'\nbackoff_max = '20ms'\n\
+         [[agent]]\nname = 'crasher'\ncommand = ['sh', '-c', 'echo going down; exit 3']\n\
+         [[agent]]\nname = 'sleeper'\ncommand = ['sleep', '1000']\n",
+    );
+    until("the crasher has been restarted", || {
+        node.metrics().sum("agent_restarts_total", &["crasher"]) >= Some(3.0)
+    });
+    node.until_logged("going down");
+    let metrics = node.metrics();
+    assert!(metrics.sum("agent_exits_total", &["crasher", "reason=\"error\""]) >= Some(3.0));
+    assert_eq!(metrics.sum("agent_up", &["sleeper"]), Some(1.0));
+    assert_eq!(metrics.sum("agent_processes", &["sleeper"]), Some(1.0));
+    let (_, body) = node.get("/health").unwrap();
+    let health: serde_json::Value = serde_json::from_str(&body).unwrap();
+    let sleeper = health["agents"]["sleeper"]["state"].as_str().unwrap();
+    assert!(["starting", "healthy"].contains(&sleeper), "{sleeper}");
+    node.signal("TERM");
+    assert_eq!(node.wait(), 0);
+    node.until_logged("agent sleeper is stopped");
+}
+
+/// Told to end, with its agents, whatever becomes of the test.
+struct Demo(std::process::Child);
+
+impl Drop for Demo {
+    fn drop(&mut self) {
+        if self.0.try_wait().is_ok_and(|ended| ended.is_none()) {
+            node::send(self.0.id(), "TERM");
+            let _ = self.0.wait();
+        }
+    }
+}
+
+#[test]
+fn the_demo_says_where_to_look_and_shows_its_agents() {
+    let address = node::free_address();
+    let folder = node::Folder::new();
+    let mut demo = Demo(
+        Command::new(env!("CARGO_BIN_EXE_musterd"))
+            .args(["demo", "--listen", &address.to_string()])
+            .env("TMPDIR", &folder.0)
+            .stdout(std::process::Stdio::piped())
+            .stderr(std::process::Stdio::null())
+            .spawn()
+            .unwrap(),
+    );
+    let lines: Vec<String> = BufReader::new(demo.0.stdout.take().unwrap())
+        .lines()
+        .map_while(Result::ok)
+        .take(4)
+        .collect();
+    assert!(lines.contains(&format!("metrics  http://{address}/metrics")), "{lines:?}");
+    let fetch = || -> Option<String> {
+        let mut stream = std::net::TcpStream::connect(address).ok()?;
+        stream.set_read_timeout(Some(Duration::from_secs(10))).ok()?;
+        stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").ok()?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).ok()?;
+        Some(answer)
+    };
+    until("all three report", || {
+        let metrics = node::Metrics(fetch().unwrap_or_default());
+        ["hasher", "solver", "worker"].iter().all(|agent| {
+            let label = format!("agent=\"{agent}\"");
+            metrics.sum("agent_requests_total", &[&label, "success"]) > Some(0.0)
+        })
+    });
+    node::send(demo.0.id(), "TERM");
+    assert!(demo.0.wait().unwrap().success());
+}
