@@ -4,9 +4,10 @@ Follows docs/ledger.md. Knows nothing of sockets and threads. The memory is loca
 all counts into the daemon's.
 
 One writer at a time: whoever takes the only element out of `_turn` may write, and puts it back. Both
-are single steps of the interpreter, far cheaper than a lock, and nobody ever waits: what finds the
-turn taken is queued, and whoever has the turn does it before long. So a signal handler that reports
-a request in the middle of an update cannot deadlock.
+are single steps of the interpreter, between which no signal handler runs, and cheaper than a lock.
+Nobody waits for the turn: what finds it taken is queued, and whoever has it does that as well. So a
+signal handler that reports a request in the middle of an update cannot deadlock, and one that raises
+there leaves neither half an update nor a lost turn.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import os
 import struct
 from bisect import bisect_left
 from collections import deque
-from time import monotonic_ns
+from time import monotonic_ns, sleep
 from typing import Callable, Dict, Mapping, Tuple, Union
 
 from . import layout
@@ -31,7 +32,12 @@ Series = Tuple[str, Tuple[Tuple[str, str], ...]]
 Amounts = Mapping[Union[int, Series], Union[int, float]]
 
 NO_SLOT = 0
-QUEUE_MAX = 4096
+
+# Threads that outrun the writer are held up a little from the first length on; at the second, which
+# no living writer lets the queue reach, the oldest changes are dropped.
+QUEUE_LONG = 64
+QUEUE_MAX = 65536
+QUEUE_PAUSE_SECONDS = 0.0001
 
 
 def requests_series(status: str) -> Series:
@@ -158,8 +164,8 @@ class Ledger:
             self._finish()
             raise
         finally:
-            self.free.append(slot)
             turn.append(None)
+        self.free.append(slot)
         if self._queue:
             self._drain()
 
@@ -216,6 +222,8 @@ class Ledger:
     def _perform(self, change: Callable[[], None]) -> None:
         self._queue.append(change)
         self._drain()
+        if len(self._queue) > QUEUE_LONG:
+            sleep(QUEUE_PAUSE_SECONDS)
 
     def _drain(self) -> None:
         """Do what is queued, unless somebody has the turn and so will do it.
@@ -233,8 +241,10 @@ class Ledger:
                 while queue:
                     queue.popleft()()
             finally:
-                self._finish()
-                turn.append(None)
+                try:
+                    self._finish()
+                finally:
+                    turn.append(None)
 
     # From here on the caller has the turn.
 

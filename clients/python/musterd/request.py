@@ -69,12 +69,17 @@ class Request:
         exception: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        seconds = (monotonic_ns() - self._begun) * 1e-9
         slot = self._slot
-        if slot and kind is None and self._outcome is None:
-            self._ledger.end(slot, _SUCCESS, seconds)
-        else:
-            self._end_otherwise(exception, seconds)
+        try:
+            seconds = (monotonic_ns() - self._begun) * 1e-9
+            if slot and kind is None and self._outcome is None:
+                self._ledger.end(slot, _SUCCESS, seconds)
+            else:
+                self._end_otherwise(exception, seconds)
+        except BaseException:  # raised by a signal handler
+            if slot and self._ledger.words[slot] == self._begun:
+                self._end_otherwise(exception, (monotonic_ns() - self._begun) * 1e-9)
+            raise
 
     async def __aenter__(self) -> Request:
         return self.__enter__()
