@@ -1,10 +1,10 @@
 """Report an agent's requests to musterd: counting is adding to shared memory, without a system call.
 
-    from musterd import Agent
+from musterd import Agent
 
-    agent = Agent("billing")
-    with agent.request():
-        ...
+agent = Agent("billing")
+with agent.request():
+    ...
 """
 
 from .agent import Agent

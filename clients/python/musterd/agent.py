@@ -73,7 +73,16 @@ class Agent:
     def record(self, status: str, seconds: float, category: str | None = None) -> None:
         """Count a request that was timed elsewhere. An unknown status counts as `error`."""
         self._wake()
-        self._ledger.observe(_duration(seconds), self._amounts(status, category))
+        seconds, ledger = _duration(seconds), self._ledger
+        if status == "success" and ledger.free:
+            try:
+                slot = ledger.free.pop()
+            except IndexError:  # another thread has taken the last one
+                pass
+            else:  # a free slot, to end in the way of every request, which is the fastest
+                ledger.end(slot, REQUESTS[status], seconds)
+                return
+        ledger.observe(seconds, self._amounts(status, category))
 
     def tokens(self, model: str, input: int = 0, output: int = 0) -> None:
         """Count tokens that a language model has read and written."""

@@ -61,7 +61,9 @@ class MetricsEnabledBaseAgent:
             "uptime_seconds": time.monotonic() - self._began,
             "requests": requests,
             "errors": {
-                labels[0][1]: count for (name, labels), count in totals.items() if name == "agent_errors_total"
+                labels[0][1]: count
+                for (name, labels), count in totals.items()
+                if name == "agent_errors_total"
             },
             "success_rate": requests["success"] / ended if ended else None,
             "mean_seconds": ledger.seconds() / ended if ended else None,

@@ -215,6 +215,8 @@ class Connection:
         sock.connect(self._path)
         fd = self._ledger.memory.fd
         answer = handshake(sock, self._hello, fd)
+        if self._stopped.is_set():
+            return
         if answer.memory is not None:
             if fd is not None:  # the books of the ledger we have are closed
                 self._ledger = Ledger()

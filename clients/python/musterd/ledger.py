@@ -15,10 +15,11 @@ from __future__ import annotations
 import mmap
 import os
 import struct
+import threading
 from bisect import bisect_left
 from collections import deque
 from time import monotonic_ns, sleep
-from typing import Callable, Dict, Mapping, Tuple, Union
+from typing import Any, Callable, Dict, Mapping, Tuple, Union
 
 from . import layout
 from .layout import JOURNAL_COUNT, JOURNAL_OFFSET, RECORDS_END, RECORDS_OFFSET
@@ -33,11 +34,12 @@ Amounts = Mapping[Union[int, Series], Union[int, float]]
 
 NO_SLOT = 0
 
-# Threads that outrun the writer are held up a little from the first length on; at the second, which
-# no living writer lets the queue reach, the oldest changes are dropped.
+# Threads that outrun the writer pause from the first length on. At the second, which no living writer
+# lets the queue reach, the turn has been lost and is taken anyway: CPython 3.9 runs signal handlers
+# between any two steps, and one that raises there can lose it.
 QUEUE_LONG = 64
-QUEUE_MAX = 65536
-QUEUE_PAUSE_SECONDS = 0.0001
+QUEUE_STUCK = 20000
+PAUSE_SECONDS = 0.0001
 
 
 def requests_series(status: str) -> Series:
@@ -80,6 +82,17 @@ _SUM_OFFSET = 8 * SUM
 _write_end = struct.Struct("@QQ QQ Qd QQ QQ Q").pack_into
 
 
+def _release() -> None:
+    """Make what was stored before visible before what is stored next, on every processor.
+
+    Passing a lock twice does. The journal needs none of this: it is read when its writer is dead.
+    """
+    lock = threading.Lock()
+    for _ in range(2):
+        with lock:
+            pass
+
+
 class Memory:
     """Memory that holds a ledger: local, or mapped from a descriptor, which it then owns."""
 
@@ -106,7 +119,7 @@ class Ledger:
     def __init__(self, ready: bool = True) -> None:
         self.free: list[int] = []
         self._turn = [None]
-        self._queue: deque[Callable[[], None]] = deque(maxlen=QUEUE_MAX)
+        self._queue: deque[Callable[[], None]] = deque()
         self._start(Memory())
         if ready:
             self.make_ready()
@@ -119,7 +132,7 @@ class Ledger:
         """Begin from zero in local memory."""
         self._series: Dict[Series, int] = {requests_series(s): word for s, word in REQUESTS.items()}
         # What the words hold, up to the end of the records: a list is read faster than the memory.
-        self._values: list[int | float] = [0] * (BASE_END // 8)
+        self._values: list[Any] = [0] * (BASE_END // 8)
         self._values[SUM] = 0.0
         memory.data[RECORDS_OFFSET:BASE_END] = _BASE
         memory.words[RECORDS_END] = BASE_END
@@ -223,7 +236,10 @@ class Ledger:
         self._queue.append(change)
         self._drain()
         if len(self._queue) > QUEUE_LONG:
-            sleep(QUEUE_PAUSE_SECONDS)
+            sleep(PAUSE_SECONDS)
+            if len(self._queue) > QUEUE_STUCK:
+                self._turn[:] = [None]
+                self._drain()
 
     def _drain(self) -> None:
         """Do what is queued, unless somebody has the turn and so will do it.
@@ -289,6 +305,7 @@ class Ledger:
             self.words[layout.RECORDS_REFUSED] += 1
             return 0
         self._data[begin:end] = record.data
+        _release()
         self.words[RECORDS_END] = end
         self._values += [0] * (len(record.data) // 8)
         return (begin + record.values_offset) // 8
@@ -308,6 +325,7 @@ class Ledger:
             new.words[word] = old.words[word]
         new.words[layout.RECORDS_REFUSED] += refused
         new.data[RECORDS_OFFSET:end] = old.data[RECORDS_OFFSET:end]
+        _release()
         new.words[RECORDS_END] = end
         del self._values[end // 8 :]
         self._use(new)

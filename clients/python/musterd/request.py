@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Callable, ClassVar, Type, TypeVar
 
 from . import layout
 from .errors import TIMEOUT
-from .ledger import NO_SLOT, REQUESTS, Ledger
+from .ledger import NO_SLOT, REQUESTS
 
 if TYPE_CHECKING:
     from .agent import Agent
@@ -36,6 +36,8 @@ class Request:
     # Found on a class of the agent's own, so that making a request calls no Python function.
     agent: ClassVar[Agent]
 
+    _outcome: tuple[str, str | None] | None
+
     def fail(self, category: str = "other") -> None:
         """End as `error`, in this category, although no exception is raised."""
         self._outcome = ("error", category)
@@ -50,7 +52,7 @@ class Request:
 
     def __enter__(self) -> Request:
         self._ledger = ledger = self.agent._ledger
-        self._outcome: tuple[str, str | None] | None = None
+        self._outcome = None
         try:
             self._slot = slot = ledger.free.pop()
         except IndexError:

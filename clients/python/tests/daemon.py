@@ -88,7 +88,9 @@ class FakeDaemon:
 
     def grant(self, peer: Peer, size: int = SIZE) -> None:
         if peer.fds:
-            peer.answer({"musterd": 1, "ok": True, "ledger": "resumed", "size": os.fstat(peer.fds[0]).st_size})
+            peer.answer(
+                {"musterd": 1, "ok": True, "ledger": "resumed", "size": os.fstat(peer.fds[0]).st_size}
+            )
         else:
             self.grant_new(peer, size)
 

@@ -59,7 +59,9 @@ class Buckets(unittest.TestCase):
         self.assertEqual(durations.classic[-1], 3)
 
     def test_classic_bounds_are_inclusive(self) -> None:
-        for i, bound in enumerate((0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)):
+        for i, bound in enumerate(
+            (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
+        ):
             classic = recorded(bound, bound * (1 + 2**-52)).classic
             self.assertEqual((classic[i], classic[i + 1]), (1, 1), bound)
 
