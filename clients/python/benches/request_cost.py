@@ -85,10 +85,10 @@ def count_system_calls() -> None:
     tracer = subprocess.Popen(["strace", "-f", "-p", str(child.pid)], stderr=subprocess.PIPE, text=True)
     time.sleep(0.5)
     child.send_signal(signal.SIGCONT)
-    lines = tracer.communicate()[0 if tracer.stderr is None else 1].splitlines()
+    lines = [line for line in tracer.communicate()[1].splitlines() if "resumed>" not in line]
     child.wait()
-    marks = [i for i, line in enumerate(lines) if "getppid()" in line]
-    calls = [line for line in lines[marks[0] + 1 : marks[1]] if "resumed" not in line]
+    first, last = (i for i, line in enumerate(lines) if "getppid(" in line)
+    calls = lines[first + 1 : last]
     print(f"system calls in {len(WAYS)} x 100,000 requests: {len(calls)}")
     for line in calls[:20]:
         print("   ", line)

@@ -221,7 +221,7 @@ class Outcomes(unittest.TestCase):
                 return "awake"
 
         with Halver("halver", socket=self.daemon.path) as halver:
-            wait_until(lambda: halver.agent.connected)
+            wait_until(lambda: halver.agent.connected and len(self.daemon.peers) == 2)
             data = self.daemon.data()
             self.assertEqual(self.daemon.peers[-1].hello["heartbeat_seconds"], 30.0)
             self.assertEqual(halver.run(4), 2)
