@@ -1,0 +1,232 @@
+"""An agent: what a program uses to report its requests.
+
+Joins the ledger, the requests and the connection. Nothing here raises into the program, prints, or
+waits (but `close`, briefly). Importing has no effects: threads, fork and exit handlers come with the
+first agent.
+"""
+
+from __future__ import annotations
+
+import atexit
+import math
+import os
+import sys
+import threading
+import weakref
+from time import monotonic_ns
+from types import TracebackType
+from typing import Any, Callable, Dict, Type, TypeVar, Union
+
+from . import layout
+from .connection import Connection, hello_line
+from .errors import OTHER, TIMEOUT, Categories, Limited, status_of
+from .ledger import NO_SLOT, REQUESTS, Ledger, Series
+from .request import Request, requests_of, tracked
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+DEFAULT_SOCKET = "/run/musterd/agent.sock"
+MODELS_MAX = 64
+FIRST_TRY_SECONDS = 0.5
+
+_agents: weakref.WeakSet[Agent] = weakref.WeakSet()
+_fork_hook_installed = False
+
+
+class Agent:
+    """Reports one agent's requests to musterd; without a daemon it counts on its own until one comes.
+
+    name: `MUSTERD_AGENT`, or the name of the script; 64 of `A-Z a-z 0-9 _ . -`, others become `_`
+    socket: path; `MUSTERD_SOCKET`, or `/run/musterd/agent.sock`
+    version, framework: the agent's own version and what it is built with
+    heartbeat_seconds: promises a heartbeat at least this often
+    automatic_heartbeat: keeps that promise from the background, for as long as no request has been
+        in flight for longer than `heartbeat_seconds`
+    """
+
+    def __init__(
+        self,
+        name: str | None = None,
+        socket: str | None = None,
+        version: str | None = None,
+        framework: str | None = None,
+        heartbeat_seconds: float | None = None,
+        *,
+        automatic_heartbeat: bool = False,
+    ) -> None:
+        self.name = name or os.environ.get("MUSTERD_AGENT") or _script_name()
+        self.categories = Categories()
+        self.request: Type[Request] = requests_of(self)
+        self._socket = socket or os.environ.get("MUSTERD_SOCKET") or DEFAULT_SOCKET
+        self._hello = hello_line(self.name, version, framework, heartbeat_seconds)
+        self._heartbeat_seconds = heartbeat_seconds if automatic_heartbeat else None
+        self._limit_model = Limited(MODELS_MAX)
+        self._closed = False
+        self._begin_unconnected()
+        self._wake()
+        _remember(self)
+
+    def track(self, function: F) -> F:
+        """Decorate a function, coroutine function or generator: each call is a request."""
+        return tracked(function, self.request)
+
+    def record(self, status: str, seconds: float, category: str | None = None) -> None:
+        """Count a request that was timed elsewhere. An unknown status counts as `error`."""
+        self._wake()
+        seconds, ledger = _duration(seconds), self._ledger
+        if status == "success" and ledger.free:
+            try:
+                slot = ledger.free.pop()
+            except IndexError:  # another thread has taken the last one
+                pass
+            else:  # a free slot, to end in the way of every request, which is the fastest
+                ledger.end(slot, REQUESTS[status], seconds)
+                return
+        ledger.observe(seconds, self._amounts(status, category))
+
+    def tokens(self, model: str, input: int = 0, output: int = 0) -> None:
+        """Count tokens that a language model has read and written."""
+        self._wake()
+        model = self._limit_model(model)
+        amounts: Dict[Union[int, Series], Union[int, float]] = {}
+        for kind, count in (("input", input), ("output", output)):
+            if isinstance(count, int) and 0 < count < 1 << 48:
+                amounts["agent_tokens_total", (("model", model), ("type", kind))] = count
+        if amounts:
+            self._ledger.add(amounts)
+
+    def heartbeat(self) -> None:
+        """Show that the agent is alive and at work."""
+        self._wake()
+        self._ledger.heartbeat()
+
+    def close(self) -> None:
+        """End on purpose. What is counted afterwards is not reported.
+
+        A program that ends at once after it began may wait half a second here for its counts to
+        reach the daemon; without a daemon it does not wait.
+        """
+        if self._closed:
+            return
+        self._closed = True
+        atexit.unregister(self.close)
+        _agents.discard(self)
+        if not self._asleep:
+            self._connection.wait_tried(FIRST_TRY_SECONDS)
+        self._ledger.close()
+        self._connection.stop()
+
+    def __enter__(self) -> Agent:
+        return self
+
+    def __exit__(
+        self,
+        kind: Type[BaseException] | None,
+        exception: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    @property
+    def connected(self) -> bool:
+        """Whether the daemon is there now."""
+        return self._connection.connected
+
+    @property
+    def ledger(self) -> Ledger:
+        """The ledger that counts now, to be read."""
+        return self._ledger
+
+    def _begin_unconnected(self) -> None:
+        self._ledger = Ledger(ready=False)
+        self._asleep = True
+        self._wake_lock = threading.Lock()
+        self._connection = Connection(
+            self._socket,
+            self._hello,
+            self._ledger,
+            self._replace,
+            self._heartbeat_seconds / 3 if self._heartbeat_seconds else None,
+            self._beat,
+        )
+
+    def _wake(self) -> None:
+        """Connect, at the first use in this process."""
+        if self._asleep:
+            with self._wake_lock:
+                if self._asleep:
+                    self._ledger.make_ready()
+                    self._asleep = False
+                    if not self._closed:
+                        self._connection.start()
+
+    def _begin_without_slot(self, ledger: Ledger) -> int:
+        """Begin a request that found no slot: all are taken, or this is the first in this process."""
+        if self._asleep:
+            self._wake()
+            try:
+                return ledger.free.pop()
+            except IndexError:
+                pass
+        ledger.add({layout.UNSLOTTED_BEGUN: 1})
+        return NO_SLOT
+
+    def _replace(self, ledger: Ledger) -> None:
+        """Go on in another ledger. Requests in flight end in the old one, where nothing counts any more:
+        the daemon has counted them as aborted."""
+        self._ledger = ledger
+
+    def _beat(self) -> None:
+        if self._heartbeat_seconds:
+            oldest = min(self._ledger.begun(), default=math.inf)
+            if monotonic_ns() - oldest < self._heartbeat_seconds * 1e9:
+                self._ledger.heartbeat()
+
+    def _outcome_of(self, exception: BaseException | None) -> tuple[str, str | None]:
+        if exception is None:
+            return "success", None
+        status = status_of(type(exception))
+        return status, self.categories.of(exception) if status == "error" else None
+
+    def _amounts(self, status: str, category: str | None) -> Dict[Union[int, Series], Union[int, float]]:
+        """What a request that ended so adds, but for its duration."""
+        if status not in REQUESTS:
+            status = "error"
+        amounts: Dict[Union[int, Series], Union[int, float]] = {REQUESTS[status]: 1}
+        if status in ("error", "timeout"):
+            category = self.categories.limited(category or (TIMEOUT if status == "timeout" else OTHER))
+            amounts["agent_errors_total", (("category", category),)] = 1
+        return amounts
+
+    def _after_fork(self) -> None:
+        """Leave the parent's ledger and connection to the parent."""
+        self._ledger.detach()
+        self._connection.abandon()
+        self._begin_unconnected()
+
+
+def _duration(seconds: object) -> float:
+    """`seconds`, or 0 for what is no duration: it must not spoil the sum for good."""
+    if isinstance(seconds, (int, float)) and 0 <= seconds < math.inf:
+        return float(seconds)
+    return 0.0
+
+
+def _script_name() -> str:
+    script = sys.argv[0] if getattr(sys, "argv", None) else ""
+    return os.path.splitext(os.path.basename(script))[0] or "python"
+
+
+def _remember(agent: Agent) -> None:
+    """Have the agent closed at exit, and told of a fork."""
+    global _fork_hook_installed
+    if not _fork_hook_installed:
+        _fork_hook_installed = True
+        os.register_at_fork(after_in_child=_after_fork_in_child)
+    _agents.add(agent)
+    atexit.register(agent.close)
+
+
+def _after_fork_in_child() -> None:
+    for agent in list(_agents):
+        agent._after_fork()

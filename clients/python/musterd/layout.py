@@ -1,0 +1,151 @@
+"""The layout of a ledger, version 1: offsets, formats and the shape of the duration histogram.
+
+Pure facts and arithmetic from docs/ledger.md. Knows nothing of sockets, threads or live memory.
+A *word* here is the index of an 8-byte word; an *offset* is in bytes.
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+from bisect import bisect_left
+from typing import Mapping, NamedTuple, Tuple
+
+MAGIC = b"MUSTERDL"
+VERSION = 1
+HEADER_SIZE = 512
+DEFAULT_SIZE = 262144
+SLOT_COUNT = 128
+SLOTS_OFFSET = HEADER_SIZE
+RECORDS_OFFSET = SLOTS_OFFSET + 8 * SLOT_COUNT
+
+# magic, version, header_size, size, identity, slots_offset, slot_count, records_offset
+HEADER = struct.Struct("<8sIIQ16sIII")
+
+# Words of the header that the daemon and the client share.
+RETIRED = 64 // 8
+RECORDS_END = 128 // 8
+HEARTBEAT = 136 // 8
+CLOSED = 144 // 8
+UNSLOTTED_BEGUN = 152 // 8
+UNSLOTTED_ENDED = 160 // 8
+RECORDS_REFUSED = 168 // 8
+
+JOURNAL_OFFSET = 496
+JOURNAL_COUNT = JOURNAL_OFFSET // 8
+JOURNAL_PAIRS_MAX = 15
+
+COUNTER = 1
+GAUGE = 2
+HISTOGRAM = 3
+FRACTIONS = 4
+
+LABEL_VALUE_MAX = 256
+
+RECORD = struct.Struct("<IBBHHHIiiIId")
+LABEL = struct.Struct("<HH")
+
+
+class Shape(NamedTuple):
+    """How a histogram divides its range: exponential buckets and classic bounds."""
+
+    schema: int
+    first: int
+    native_count: int
+    zero_threshold: float
+    bounds: tuple[float, ...]
+
+    def values(self) -> int:
+        """Number of value words: sum, zero bucket, exponential buckets, classic buckets."""
+        return 2 + self.native_count + len(self.bounds) + 1
+
+
+DURATION = Shape(
+    schema=3,
+    first=-159,
+    native_count=272,
+    zero_threshold=2.0**-20,
+    bounds=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300),
+)
+
+
+class Record(NamedTuple):
+    """A record ready to be appended: its bytes, and where in them the values begin."""
+
+    data: bytes
+    values_offset: int
+
+
+def record(kind: int, name: str, labels: Mapping[str, str], shape: Shape | None = None) -> Record:
+    """Write a record with values zero. Label values are cut to what a ledger allows."""
+    strings = name.encode()
+    name_length = len(strings)
+    for key, value in labels.items():
+        key_bytes, value_bytes = key.encode(), cut(value, LABEL_VALUE_MAX)
+        strings += LABEL.pack(len(key_bytes), len(value_bytes)) + key_bytes + value_bytes
+    bounds = shape.bounds if shape else ()
+    values_offset = aligned(RECORD.size + 8 * len(bounds) + len(strings))
+    size = values_offset + 8 * (shape.values() if shape else 1)
+    head = RECORD.pack(
+        size,
+        kind,
+        len(labels),
+        name_length,
+        0,
+        0,
+        values_offset,
+        shape.schema if shape else 0,
+        shape.first if shape else 0,
+        shape.native_count if shape else 0,
+        len(bounds),
+        shape.zero_threshold if shape else 0.0,
+    )
+    body = head + struct.pack(f"<{len(bounds)}d", *bounds) + strings
+    return Record(body.ljust(size, b"\0"), values_offset)
+
+
+def cut(text: str, length: int) -> bytes:
+    """`text` as UTF-8 of at most `length` bytes, never ending inside a character."""
+    data = text.encode("utf-8", "replace")
+    return data[:length].decode("utf-8", "ignore").encode()
+
+
+def aligned(offset: int) -> int:
+    """The next multiple of 8."""
+    return (offset + 7) & ~7
+
+
+def upper_bound(schema: int, index: int) -> float:
+    """Upper bound of an exponential bucket of schema 0 to 8: the greatest double ≤ 2^(index/2^schema).
+
+    Computed with integers: rounding up instead of down would put some values a bucket too low.
+    """
+    exponent, part = divmod(index, 1 << schema)
+    root = 1 << (part + (52 << schema))
+    for _ in range(schema):
+        root = math.isqrt(root)
+    return math.ldexp(root, exponent - 52)
+
+
+# Where an observation counts: offset and word of its exponential bucket, then of its classic bucket.
+# A plain tuple, because it is unpacked for every request.
+Cell = Tuple[int, int, int, int]
+
+
+def cells(shape: Shape, values: int) -> tuple[list[float], list[Cell]]:
+    """Cut the range at every bound of either kind: one search then finds both buckets.
+
+    `values` is the first value word of the histogram. An observation `v` belongs to cell
+    `bisect_left(bounds, v)`.
+    """
+    native = [shape.zero_threshold]
+    native += [upper_bound(shape.schema, shape.first + i) for i in range(shape.native_count)]
+    first_native = values + 1
+    first_classic = first_native + len(native)
+    cuts = sorted({*native, *map(float, shape.bounds)})
+    found = []
+    for value in [*cuts, math.inf]:
+        native_word = first_native + min(bisect_left(native, value), len(native) - 1)
+        classic_word = first_classic + bisect_left(shape.bounds, value)
+        found.append((8 * native_word, native_word, 8 * classic_word, classic_word))
+    return cuts, found

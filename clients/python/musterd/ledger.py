@@ -1,0 +1,340 @@
+"""The ledger in memory: series, slots, and updates that count wholly or not at all.
+
+Follows docs/ledger.md. Knows nothing of sockets and threads. The memory is local until `adopt` moves
+all counts into the daemon's.
+
+One writer at a time: whoever takes the only element out of `_turn` may write, and puts it back. Both
+are single steps of the interpreter, between which no signal handler runs, and cheaper than a lock.
+Nobody waits for the turn: what finds it taken is queued, and whoever has it does that as well. So a
+signal handler that reports a request in the middle of an update cannot deadlock, and one that raises
+there leaves neither half an update nor a lost turn.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import struct
+import threading
+from bisect import bisect_left
+from collections import deque
+from time import monotonic_ns, sleep
+from typing import Any, Callable, Dict, Mapping, Tuple, Union
+
+from . import layout
+from .layout import JOURNAL_COUNT, JOURNAL_OFFSET, RECORDS_END, RECORDS_OFFSET
+
+STATUSES = ("success", "error", "timeout", "cancelled")
+
+# A series is known by its name and labels; all but the durations are counters.
+Series = Tuple[str, Tuple[Tuple[str, str], ...]]
+
+# What an update adds, by word or by series.
+Amounts = Mapping[Union[int, Series], Union[int, float]]
+
+NO_SLOT = 0
+
+# Threads that outrun the writer pause from the first length on. At the second, which no living writer
+# lets the queue reach, the turn has been lost and is taken anyway: CPython 3.9 runs signal handlers
+# between any two steps, and one that raises there can lose it.
+QUEUE_LONG = 64
+QUEUE_STUCK = 20000
+PAUSE_SECONDS = 0.0001
+
+
+def requests_series(status: str) -> Series:
+    """The series that counts requests ended with `status`."""
+    return "agent_requests_total", (("status", status),)
+
+
+# Every ledger begins with the same records, so these words are the same in every ledger.
+_DURATION = layout.record(layout.HISTOGRAM, "agent_request_duration_seconds", {}, layout.DURATION)
+SUM = (RECORDS_OFFSET + _DURATION.values_offset) // 8
+BOUNDS, CELLS = layout.cells(layout.DURATION, SUM)
+
+
+def _base() -> tuple[bytes, dict[str, int]]:
+    data, words = _DURATION.data, {}
+    for status in STATUSES:
+        name, labels = requests_series(status)
+        record = layout.record(layout.COUNTER, name, dict(labels))
+        words[status] = (RECORDS_OFFSET + len(data) + record.values_offset) // 8
+        data += record.data
+    return data, words
+
+
+_BASE, REQUESTS = _base()
+BASE_END = RECORDS_OFFSET + len(_BASE)
+
+_FIRST_SLOT = layout.SLOTS_OFFSET // 8
+_SLOTS = range(_FIRST_SLOT, _FIRST_SLOT + layout.SLOT_COUNT)
+_CARRIED = (layout.HEARTBEAT, layout.UNSLOTTED_BEGUN, layout.UNSLOTTED_ENDED, layout.RECORDS_REFUSED)
+
+# The pairs of the journal lie directly below their count, so one call writes all of it, the count
+# last. In native format each word is one 8-byte store.
+_JOURNALS = [struct.Struct(f"@{2 * n + 1}Q") for n in range(layout.JOURNAL_PAIRS_MAX + 1)]
+_BITS, _FLOAT = struct.Struct("@Q"), struct.Struct("@d")
+
+# The same for the usual end of a request: classic bucket, exponential bucket, sum, status, slot.
+_END_PAIRS = 5
+_END_OFFSET = JOURNAL_OFFSET - 16 * _END_PAIRS
+_SUM_OFFSET = 8 * SUM
+_write_end = struct.Struct("@QQ QQ Qd QQ QQ Q").pack_into
+
+
+def _release() -> None:
+    """Make what was stored before visible before what is stored next, on every processor.
+
+    Passing a lock twice does. The journal needs none of this: it is read when its writer is dead.
+    """
+    lock = threading.Lock()
+    for _ in range(2):
+        with lock:
+            pass
+
+
+class Memory:
+    """Memory that holds a ledger: local, or mapped from a descriptor, which it then owns."""
+
+    __slots__ = ("data", "words", "floats", "size", "fd")
+
+    def __init__(self, size: int = layout.DEFAULT_SIZE, fd: int | None = None) -> None:
+        self.data: bytearray | mmap.mmap = bytearray(size) if fd is None else mmap.mmap(fd, size)
+        self.words = memoryview(self.data).cast("Q")
+        self.floats = memoryview(self.data).cast("d")
+        self.size = size
+        self.fd = fd
+
+    def __del__(self, close: Callable[[int], None] = os.close) -> None:
+        fd = getattr(self, "fd", None)
+        if fd is not None:
+            close(fd)
+
+
+class Ledger:
+    """The counts of one agent. Every method may be called from any thread at any time."""
+
+    __slots__ = ("words", "floats", "free", "memory", "_data", "_values", "_series", "_turn", "_queue")
+
+    def __init__(self, ready: bool = True) -> None:
+        self.free: list[int] = []
+        self._turn = [None]
+        self._queue: deque[Callable[[], None]] = deque()
+        self._start(Memory())
+        if ready:
+            self.make_ready()
+
+    def make_ready(self) -> None:
+        """Let requests take slots: until then `free` is empty, which sends the first to the slow path."""
+        self.free.extend(reversed(_SLOTS))
+
+    def _start(self, memory: Memory) -> None:
+        """Begin from zero in local memory."""
+        self._series: Dict[Series, int] = {requests_series(s): word for s, word in REQUESTS.items()}
+        # What the words hold, up to the end of the records: a list is read faster than the memory.
+        self._values: list[Any] = [0] * (BASE_END // 8)
+        self._values[SUM] = 0.0
+        memory.data[RECORDS_OFFSET:BASE_END] = _BASE
+        memory.words[RECORDS_END] = BASE_END
+        self._use(memory)
+
+    def _use(self, memory: Memory) -> None:
+        self.memory = memory
+        self._data = memory.data
+        self.floats = memory.floats
+        self.words = memory.words
+
+    # The path of every request: `Request` takes a slot by itself and ends here.
+
+    def end(self, slot: int, status: int, seconds: float) -> None:
+        """Count the end of the request in `slot`, whose outcome is counted by the word `status`."""
+        native_offset, native, classic_offset, classic = CELLS[bisect_left(BOUNDS, seconds)]
+        turn = self._turn
+        try:
+            del turn[0]
+        except IndexError:
+            self.observe(seconds, {status: 1}, slot)
+            return
+        try:
+            words = self.words
+            values = self._values
+            requests = values[status] + 1
+            total = values[SUM] + seconds
+            natives = values[native] + 1
+            classics = values[classic] + 1
+            _write_end(
+                self._data, _END_OFFSET,
+                classic_offset, classics, native_offset, natives, _SUM_OFFSET, total,
+                8 * status, requests, 8 * slot, 0, _END_PAIRS,
+            )  # fmt: skip
+            values[classic] = words[classic] = classics
+            values[native] = words[native] = natives
+            values[SUM] = self.floats[SUM] = total
+            values[status] = words[status] = requests
+            words[slot] = 0
+            words[JOURNAL_COUNT] = 0
+        except BaseException:  # raised by a signal handler
+            self._finish()
+            raise
+        finally:
+            turn.append(None)
+        self.free.append(slot)
+        if self._queue:
+            self._drain()
+
+    # All other changes are queued, and done at once if nobody else is writing.
+
+    def add(self, amounts: Amounts, slot: int = NO_SLOT) -> None:
+        """Add all of `amounts` and give back `slot`, as one update."""
+        self._perform(lambda: self._add(amounts, slot))
+
+    def observe(self, seconds: float, amounts: Amounts, slot: int = NO_SLOT) -> None:
+        """Add the duration of a request and `amounts`, and give back its slot, as one update."""
+        _, native, _, classic = CELLS[bisect_left(BOUNDS, seconds)]
+        self.add({**amounts, SUM: seconds, native: 1, classic: 1}, slot)
+
+    def heartbeat(self) -> None:
+        """Show life."""
+        self.words[layout.HEARTBEAT] = monotonic_ns()
+
+    def adopt(self, memory: Memory) -> None:
+        """Move to a new ledger of the daemon's, with all counts."""
+        self._perform(lambda: self._adopt(memory))
+
+    def close(self) -> None:
+        """End this ledger on purpose. What is written from now on counts nowhere."""
+        self._perform(self._close)
+
+    def detach(self) -> None:
+        """Let go of the memory in a forked child, whose parent goes on using it."""
+        self._turn[:] = [None]
+        self._queue.clear()
+        self._start(Memory())
+
+    def total(self, series: Series) -> int:
+        """What `series` has counted."""
+        word = self._series.get(series, 0)
+        return int(self._values[word]) if word else 0
+
+    def totals(self) -> dict[Series, int]:
+        """What every series has counted."""
+        return {series: self.total(series) for series in list(self._series)}
+
+    def begun(self) -> list[int]:
+        """When the requests in flight began, by `time.monotonic_ns`; without those that have no slot."""
+        return [begun for begun in self.words[_FIRST_SLOT : _SLOTS.stop].tolist() if begun]
+
+    def unslotted(self) -> int:
+        """Number of requests in flight that found no slot."""
+        return int(self._values[layout.UNSLOTTED_BEGUN] - self._values[layout.UNSLOTTED_ENDED])
+
+    def seconds(self) -> float:
+        """Sum of all durations."""
+        return float(self._values[SUM])
+
+    def _perform(self, change: Callable[[], None]) -> None:
+        self._queue.append(change)
+        self._drain()
+        if len(self._queue) > QUEUE_LONG:
+            sleep(PAUSE_SECONDS)
+            if len(self._queue) > QUEUE_STUCK:
+                self._turn[:] = [None]
+                self._drain()
+
+    def _drain(self) -> None:
+        """Do what is queued, unless somebody has the turn and so will do it.
+
+        They look into the queue after giving the turn back, and we for the turn after queueing:
+        one of the two sees the other.
+        """
+        turn, queue = self._turn, self._queue
+        while queue:
+            try:
+                del turn[0]
+            except IndexError:
+                return
+            try:
+                while queue:
+                    queue.popleft()()
+            finally:
+                try:
+                    self._finish()
+                finally:
+                    turn.append(None)
+
+    # From here on the caller has the turn.
+
+    def _add(self, amounts: Amounts, slot: int) -> None:
+        pairs: list[int] = []
+        for key, amount in amounts.items():
+            word = key if isinstance(key, int) else self._word(key)
+            if word:
+                value = self._values[word] + amount
+                pairs += (8 * word, value if isinstance(value, int) else _BITS.unpack(_FLOAT.pack(value))[0])
+        if slot:
+            pairs += (8 * slot, 0)
+        count = len(pairs) // 2
+        _JOURNALS[count].pack_into(self._data, JOURNAL_OFFSET - 16 * count, *pairs, count)
+        self._finish()
+        if slot:
+            self.free.append(slot)
+
+    def _finish(self) -> None:
+        """Apply the journal, as the daemon would had we died."""
+        words, values = self.words, self._values
+        for pair in range(words[JOURNAL_COUNT]):
+            at = JOURNAL_COUNT - 2 * (pair + 1)
+            word = words[at] // 8
+            words[word] = words[at + 1]
+            values[word] = self.floats[word] if word == SUM else words[word]
+        words[JOURNAL_COUNT] = 0
+
+    def _word(self, series: Series) -> int:
+        """The value word of a counter, appended if it is new; 0 if there is no room."""
+        word = self._series.get(series)
+        if word is None:
+            word = self._series[series] = self._append(series)
+        return word
+
+    def _append(self, series: Series) -> int:
+        name, labels = series
+        record = layout.record(layout.COUNTER, name, dict(labels))
+        begin = 8 * len(self._values)
+        end = begin + len(record.data)
+        if end > self.memory.size:
+            self.words[layout.RECORDS_REFUSED] += 1
+            return 0
+        self._data[begin:end] = record.data
+        _release()
+        self.words[RECORDS_END] = end
+        self._values += [0] * (len(record.data) // 8)
+        return (begin + record.values_offset) // 8
+
+    def _adopt(self, memory: Memory) -> None:
+        end, refused = BASE_END, 0
+        for series, word in self._series.items():
+            after = 8 * (word + 1)  # the value is the last word of a counter's record
+            if after <= memory.size:
+                end = max(end, after)
+            elif word:
+                self._series[series] = 0
+                refused += 1
+        old, new = self.memory, memory
+        new.data[layout.SLOTS_OFFSET : RECORDS_OFFSET] = old.data[layout.SLOTS_OFFSET : RECORDS_OFFSET]
+        for word in _CARRIED:
+            new.words[word] = old.words[word]
+        new.words[layout.RECORDS_REFUSED] += refused
+        new.data[RECORDS_OFFSET:end] = old.data[RECORDS_OFFSET:end]
+        _release()
+        new.words[RECORDS_END] = end
+        del self._values[end // 8 :]
+        self._use(new)
+        # A request takes its slot without the turn: it may just have taken one in the old memory.
+        # Those that look at `words` from now on see the new one (see `Request.__enter__`).
+        for slot in _SLOTS:
+            if old.words[slot] and not new.words[slot]:
+                new.words[slot] = old.words[slot]
+
+    def _close(self) -> None:
+        self.words[layout.CLOSED] = 1
+        self._start(Memory())

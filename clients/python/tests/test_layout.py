@@ -1,0 +1,81 @@
+import struct
+import unittest
+from bisect import bisect_left
+from fractions import Fraction
+
+from musterd import layout
+from musterd.ledger import BOUNDS, CELLS, SUM, Ledger
+
+from . import reader
+
+
+def recorded(*seconds: float) -> reader.Record:
+    ledger = Ledger()
+    for value in seconds:
+        ledger.observe(value, {})
+    return reader.durations(bytes(ledger.memory.data))
+
+
+class RecordBytes(unittest.TestCase):
+    def test_counter(self) -> None:
+        record = layout.record(layout.COUNTER, "agent_requests_total", {"status": "error"})
+        expected = struct.pack("<IBBHHHI", 88, 1, 1, 20, 0, 0, 80) + bytes(24)
+        expected += b"agent_requests_total" + struct.pack("<HH", 6, 5) + b"statuserror"
+        self.assertEqual(record.data, expected.ljust(88, b"\0"))
+
+    def test_duration_histogram_has_the_usual_shape(self) -> None:
+        durations = recorded()
+        self.assertEqual((durations.schema, durations.first, durations.native_count), (3, -159, 272))
+        self.assertEqual(durations.zero_threshold, 2**-20)
+        self.assertEqual(
+            durations.bounds, (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
+        )
+
+    def test_long_label_value_is_cut_between_characters(self) -> None:
+        self.assertEqual(layout.cut("é" * 200, 255), ("é" * 127).encode())
+        self.assertEqual(layout.cut("a\ud800", 64), b"a?")
+
+
+class Buckets(unittest.TestCase):
+    def test_bounds_are_the_greatest_doubles_not_above_the_power(self) -> None:
+        for index in range(-159, 113):
+            bound = Fraction(layout.upper_bound(3, index))
+            above = bound * (1 + Fraction(1, 2**52))
+            self.assertLessEqual(bound**8, Fraction(2) ** index)
+            self.assertGreater(above**8, Fraction(2) ** index)
+
+    def test_powers_of_two_close_their_bucket(self) -> None:
+        for exponent in range(-19, 14):
+            at = 8 * exponent + 159
+            native = recorded(2.0**exponent, 2.0**exponent * (1 + 2**-52)).native
+            self.assertEqual((native[at], native[at + 1]), (1, 1), exponent)
+
+    def test_below_and_above_the_range(self) -> None:
+        durations = recorded(0.0, 2.0**-20, 2.0**14, 2.0**14 + 1, 1e9)
+        self.assertEqual(durations.zero, 2)
+        self.assertEqual(durations.native[-1], 3)
+        self.assertEqual(sum(durations.native), 3)
+        self.assertEqual(durations.classic[0], 2)
+        self.assertEqual(durations.classic[-1], 3)
+
+    def test_classic_bounds_are_inclusive(self) -> None:
+        for i, bound in enumerate(
+            (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
+        ):
+            classic = recorded(bound, bound * (1 + 2**-52)).classic
+            self.assertEqual((classic[i], classic[i + 1]), (1, 1), bound)
+
+    def test_every_bound_agrees_with_a_search_for_each_kind(self) -> None:
+        native = [2.0**-20] + [layout.upper_bound(3, i) for i in range(-159, 113)]
+        for bound in BOUNDS:
+            for value in (bound, bound * (1 - 2**-53), bound * (1 + 2**-52)):
+                _, native_word, _, classic_word = CELLS[bisect_left(BOUNDS, value)]
+                self.assertEqual(native_word - SUM - 1, min(bisect_left(native, value), 272))
+                self.assertEqual(classic_word - SUM - 274, bisect_left(layout.DURATION.bounds, value))
+
+    def test_sum(self) -> None:
+        self.assertEqual(recorded(0.25, 0.5, 1.0).sum, 1.75)
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,258 @@
+"""What requests and exceptions become, in the ledger of a daemon."""
+
+import asyncio
+import concurrent.futures
+import json
+import socket
+import unittest
+import urllib.error
+
+from musterd import Agent, MetricsEnabledBaseAgent
+
+from . import reader
+from .daemon import FakeDaemon, wait_until
+
+
+class Outcomes(unittest.TestCase):
+    def setUp(self) -> None:
+        self.daemon = FakeDaemon()
+        self.agent = Agent("tester", self.daemon.path)
+        wait_until(lambda: self.agent.connected)
+
+    def tearDown(self) -> None:
+        self.agent.close()
+        self.daemon.close()
+
+    def requests(self) -> dict:
+        return reader.counters(self.daemon.data(), "agent_requests_total")
+
+    def errors(self) -> dict:
+        return reader.counters(self.daemon.data(), "agent_errors_total")
+
+    def raise_in_request(self, exception: BaseException) -> None:
+        try:
+            with self.agent.request():
+                raise exception
+        except BaseException as caught:
+            self.assertIs(caught, exception)
+        else:
+            self.fail("the exception did not go on")
+
+    def test_success(self) -> None:
+        with self.agent.request():
+            self.assertEqual(reader.in_flight(self.daemon.data()), 1)
+        self.assertEqual(reader.in_flight(self.daemon.data()), 0)
+        self.assertEqual(self.requests(), {"success": 1})
+        self.assertEqual(self.errors(), {})
+        durations = reader.durations(self.daemon.data())
+        self.assertEqual(sum(durations.classic), 1)
+        self.assertEqual(durations.zero + sum(durations.native), 1)
+        self.assertGreater(durations.sum, 0)
+
+    def test_exceptions(self) -> None:
+        class RateLimitError(Exception):
+            pass
+
+        class WithStatus(Exception):
+            def __init__(self, code: int) -> None:
+                self.status_code = code
+
+        class Broken(Exception):
+            @property
+            def status_code(self) -> int:
+                raise RuntimeError
+
+        class TimeoutExceeded(TimeoutError):
+            pass
+
+        cases = [
+            (TimeoutError(), "timeout", "timeout"),
+            (TimeoutExceeded(), "timeout", "timeout"),
+            (asyncio.TimeoutError(), "timeout", "timeout"),
+            (concurrent.futures.TimeoutError(), "timeout", "timeout"),
+            (socket.timeout(), "timeout", "timeout"),
+            (asyncio.CancelledError(), "cancelled", None),
+            (concurrent.futures.CancelledError(), "cancelled", None),
+            (KeyboardInterrupt(), "cancelled", None),
+            (GeneratorExit(), "cancelled", None),
+            (ConnectionRefusedError(), "error", "network"),
+            (urllib.error.URLError("x"), "error", "network"),
+            (socket.gaierror(), "error", "network"),
+            (PermissionError(), "error", "permission"),
+            (FileNotFoundError(), "error", "not_found"),
+            (ValueError(), "error", "validation"),
+            (json.JSONDecodeError("x", "", 0), "error", "validation"),
+            (MemoryError(), "error", "memory"),
+            (KeyError(), "error", "lookup"),
+            (RateLimitError(), "error", "rate_limit"),
+            (WithStatus(429), "error", "rate_limit"),
+            (WithStatus(404), "error", "not_found"),
+            (WithStatus(503), "error", "server"),
+            (WithStatus(200), "error", "other"),
+            (Broken(), "error", "other"),
+            (SystemExit(1), "error", "other"),
+            (RuntimeError(), "error", "other"),
+        ]
+        for exception, status, category in cases:
+            requests, errors = self.requests(), self.errors()
+            requests[status] = requests.get(status, 0) + 1
+            if category:
+                errors[category] = errors.get(category, 0) + 1
+            self.raise_in_request(exception)
+            self.assertEqual(self.requests(), requests, exception)
+            self.assertEqual(self.errors(), errors, exception)
+        self.assertEqual(reader.in_flight(self.daemon.data()), 0)
+
+    def test_own_categories_come_first(self) -> None:
+        self.agent.categories[ConnectionError] = "bank"
+        self.agent.categories["KeyError"] = "ledger"
+        self.raise_in_request(ConnectionResetError())
+        self.raise_in_request(KeyError())
+        self.assertEqual(self.errors(), {"bank": 1, "ledger": 1})
+
+    def test_categories_are_bounded(self) -> None:
+        for i in range(200):
+            self.agent.record("error", 0.1, f"category{i}")
+        errors = self.errors()
+        self.assertEqual(len(errors), 31)
+        self.assertEqual(errors["other"], 170)
+
+    def test_said_without_an_exception(self) -> None:
+        with self.agent.request() as request:
+            request.fail("validation")
+        with self.agent.request() as request:
+            request.cancel()
+        with self.agent.request() as request:
+            request.timeout()
+        self.assertEqual(self.requests(), {"error": 1, "cancelled": 1, "timeout": 1})
+        self.assertEqual(self.errors(), {"validation": 1, "timeout": 1})
+
+    def test_record(self) -> None:
+        self.agent.record("success", 2.0)
+        self.agent.record("timeout", 4.0)
+        self.agent.record("nonsense", float("nan"), "x" * 300)
+        self.agent.record("success", "late")  # type: ignore[arg-type]
+        self.assertEqual(self.requests(), {"success": 2, "timeout": 1, "error": 1})
+        self.assertEqual(self.errors(), {"timeout": 1, "x" * 256: 1})
+        self.assertEqual(reader.durations(self.daemon.data()).sum, 6.0)
+
+    def test_tokens(self) -> None:
+        self.agent.tokens("small", input=10, output=3)
+        self.agent.tokens("small", output=4)
+        self.agent.tokens("small", input=-1, output="many")  # type: ignore[arg-type]
+        tokens = reader.counters(self.daemon.data(), "agent_tokens_total")
+        self.assertEqual(tokens, {"small,input": 10, "small,output": 7})
+
+    def test_heartbeat(self) -> None:
+        self.assertEqual(reader.word(self.daemon.data(), 136), 0)
+        self.agent.heartbeat()
+        self.assertGreater(reader.word(self.daemon.data(), 136), 0)
+
+    def test_tracked_functions(self) -> None:
+        @self.agent.track
+        def add(a: int, b: int = 1) -> int:
+            """Add."""
+            return a + b
+
+        @self.agent.track
+        async def wait(seconds: float) -> float:
+            await asyncio.sleep(seconds)
+            return seconds
+
+        @self.agent.track
+        def count(n: int):
+            yield from range(n)
+            return n
+
+        @self.agent.track
+        async def count_later(n: int):
+            for i in range(n):
+                yield i
+
+        async def collect() -> list:
+            return [i async for i in count_later(3)]
+
+        self.assertEqual(add(1, b=2), 3)
+        self.assertEqual((add.__name__, add.__doc__), ("add", "Add."))
+        self.assertEqual(asyncio.run(wait(0)), 0)
+        self.assertEqual(list(count(3)), [0, 1, 2])
+        self.assertEqual(asyncio.run(collect()), [0, 1, 2])
+        self.assertEqual(self.requests(), {"success": 4})
+        items = count(3)
+        next(items)
+        items.close()
+        self.assertEqual(self.requests(), {"success": 4, "cancelled": 1})
+
+    def test_more_tasks_in_flight_than_slots(self) -> None:
+        async def run() -> None:
+            gate = asyncio.Event()
+
+            async def one(i: int) -> None:
+                async with self.agent.request():
+                    await gate.wait()
+                    if i % 10 == 0:
+                        raise ValueError
+
+            tasks = [asyncio.ensure_future(one(i)) for i in range(300)]
+            await asyncio.sleep(0)
+            data = self.daemon.data()
+            self.assertEqual(reader.in_flight(data), 300)
+            self.assertEqual((reader.word(data, 152), reader.word(data, 160)), (172, 0))
+            tasks[1].cancel()
+            gate.set()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+        asyncio.run(run())
+        self.assertEqual(reader.in_flight(self.daemon.data()), 0)
+        self.assertEqual(reader.word(self.daemon.data(), 160), 172)
+        self.assertEqual(self.requests(), {"success": 269, "error": 30, "cancelled": 1})
+        self.assertEqual(sum(reader.durations(self.daemon.data()).classic), 300)
+
+    def test_base_class(self) -> None:
+        class Halver(MetricsEnabledBaseAgent):
+            def handle(self, number: int) -> int:
+                if number % 2:
+                    raise ValueError("odd")
+                return number // 2
+
+        class Sleeper(MetricsEnabledBaseAgent):
+            async def handle(self) -> str:
+                await asyncio.sleep(0)
+                return "awake"
+
+        with Halver("halver", socket=self.daemon.path) as halver:
+            wait_until(lambda: halver.agent.connected and len(self.daemon.peers) == 2)
+            data = self.daemon.data()
+            self.assertEqual(self.daemon.peers[-1].hello["heartbeat_seconds"], 30.0)
+            self.assertEqual(halver.run(4), 2)
+            with self.assertRaises(ValueError):
+                halver.run(3)
+            health = halver.health()
+            self.assertEqual(health["requests"], {"success": 1, "error": 1, "timeout": 0, "cancelled": 0})
+            self.assertEqual(health["errors"], {"validation": 1})
+            self.assertEqual((health["success_rate"], health["in_flight"]), (0.5, 0))
+            self.assertTrue(health["connected"])
+            wait_until(lambda: reader.word(self.daemon.data(), 136))
+            json.dumps(health)
+        self.assertEqual(reader.word(data, 144), 0)
+        self.assertEqual(reader.word(self.daemon.data(), 144), 1)
+        with Sleeper("sleeper", socket=self.daemon.path) as sleeper:
+            self.assertEqual(asyncio.run(sleeper.run()), "awake")
+            self.assertEqual(sleeper.health()["requests"]["success"], 1)
+
+    def test_automatic_heartbeat_stops_when_a_request_is_stuck(self) -> None:
+        class Waiter(MetricsEnabledBaseAgent):
+            pass
+
+        with Waiter("waiter", socket=self.daemon.path, heartbeat_seconds=0.06) as waiter:
+            wait_until(lambda: waiter.agent.connected)
+            with waiter.agent.request():
+                wait_until(lambda: waiter.health()["oldest_request_seconds"] > 0.1)
+                before = reader.word(self.daemon.data(), 136)
+                wait_until(lambda: waiter.health()["oldest_request_seconds"] > 0.2)
+                self.assertEqual(reader.word(self.daemon.data(), 136), before)
+            wait_until(lambda: reader.word(self.daemon.data(), 136) > before)
+
+
+if __name__ == "__main__":
+    unittest.main()
