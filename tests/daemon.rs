@@ -1,4 +1,5 @@
 //! The daemon as its users meet it: started, told things, fed rubbish, ended.
+#![allow(clippy::unwrap_used)] // A test.
 
 mod node;
 

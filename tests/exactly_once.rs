@@ -3,6 +3,7 @@
 //! Each agent is a process of its own: this test's program, run again as [`as_agent`]. It keeps
 //! count of its own in a file, before and after each step, so that what it has done is known to the
 //! request even when it is killed. `MUSTERD_KILLS` sets how often something is killed (20).
+#![allow(clippy::unwrap_used)] // A test.
 
 mod node;
 

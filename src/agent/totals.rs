@@ -64,8 +64,10 @@ impl Totals {
         if let Some(durations) = &mut self.durations {
             durations.clear();
         }
-        if let Some(durations) = &other.durations {
-            self.durations_of(&durations.shape).map(|own| own.add(durations));
+        if let Some(durations) = &other.durations
+            && let Some(own) = self.durations_of(&durations.shape)
+        {
+            own.add(durations);
         }
     }
 
@@ -170,8 +172,7 @@ mod tests {
 
     #[test]
     fn a_copy_forgets_what_was_there_and_keeps_every_count() {
-        let mut retired = Totals::default();
-        retired.requests = [1, 2, 3, 4, 5];
+        let mut retired = Totals { requests: [1, 2, 3, 4, 5], ..Totals::default() };
         retired.add_error("network", 2);
         retired.add_tokens("m", "input", 9);
         let durations = retired.durations_of(&Shape::durations()).unwrap();

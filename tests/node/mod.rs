@@ -1,5 +1,6 @@
 //! For tests: a daemon of this build in a process of its own, with a folder and a port of its own.
-#![allow(unreachable_pub, dead_code)] // Several tests share it, none of them uses all of it.
+// Several tests share it, none of them uses all of it; a test may unwrap.
+#![allow(unreachable_pub, dead_code, clippy::unwrap_used)]
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -191,7 +192,6 @@ pub fn until(what: &str, mut holds: impl FnMut() -> bool) {
     }
 }
 
-#[allow(dead_code)] // Not every test has fixtures.
 pub fn write(path: &Path, text: &str) {
     fs::create_dir_all(path.parent().unwrap()).unwrap();
     fs::write(path, text).unwrap();

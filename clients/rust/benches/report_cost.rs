@@ -42,7 +42,7 @@ fn median(event: impl Fn()) -> f64 {
         })
         .collect();
     rounds.sort_by(f64::total_cmp);
-    rounds[ROUNDS / 2]
+    rounds.get(ROUNDS / 2).copied().unwrap_or_default()
 }
 
 #[allow(clippy::cast_precision_loss)]
