@@ -155,6 +155,10 @@ fn total(histogram: &Histogram<'_>) -> u64 {
 
 /// Appends `text` with the listed bytes escaped by a backslash, a line feed as `\n`.
 fn escaped(text: &str, special: &[u8], out: &mut Vec<u8>) {
+    if !text.bytes().any(|byte| byte == b'\n' || byte == b'\\' || byte == b'"') {
+        out.extend_from_slice(text.as_bytes());
+        return;
+    }
     for &byte in text.as_bytes() {
         match byte {
             b'\n' => out.extend_from_slice(b"\\n"),

@@ -5,7 +5,7 @@
 
 use super::mounts::{self, Mount};
 use super::pattern::{Filter, Pattern};
-use super::prober::{Answer, Ask, Prober, Usage, statfs};
+use super::prober::{Answer, Ask, Prober, Question, Usage, statfs};
 use super::root::{KernelFile, Root};
 use super::{Builder, Collector, Entry, Error, Pass};
 use crate::metric::{Batch, Family, Labels};
@@ -128,7 +128,7 @@ struct FileSystems {
     text: Vec<u8>,
     rows: Vec<Row>,
     /// What to ask for each row.
-    paths: Vec<Arc<Path>>,
+    questions: Vec<Question>,
     answers: Vec<Answer>,
 }
 
@@ -156,7 +156,7 @@ impl FileSystems {
             prober: Prober::new(ask),
             text: Vec::new(),
             rows: Vec::new(),
-            paths: Vec::new(),
+            questions: Vec::new(),
             answers: Vec::new(),
         }
     }
@@ -164,6 +164,9 @@ impl FileSystems {
     /// Brings the rows to what the file says.
     fn update(&mut self, buffer: &mut Vec<u8>) -> Result<(), Error> {
         let [first, own] = &mut self.files;
+        if !self.text.is_empty() && first.is_same_mount_table() {
+            return Ok(());
+        }
         let length = match first.read(buffer) {
             Ok(text) => text.len(),
             Err(_) => own.read(buffer)?.len(),
@@ -173,25 +176,39 @@ impl FileSystems {
             return Ok(());
         }
         let mut rows = Vec::new();
-        let mut paths = Vec::new();
-        for mount in mounts::parse(text) {
-            let mount = mount?;
+        let mut questions = Vec::new();
+        let mounts = mounts::parse(text).collect::<Result<Vec<_>, _>>()?;
+        for mount in &mounts {
             let mount_point = below_root(&mount.mount_point, &self.root.rootfs);
             let wanted =
                 self.wanted.mount_points.wants(mount_point) && self.wanted.kinds.wants(&mount.kind);
-            let row = Row::new(&mount, mount_point);
+            let row = Row::new(mount, mount_point);
             // The same device can be mounted over itself: one series.
             if wanted && !rows.iter().any(|known: &Row| known.identity == row.identity) {
                 let path = self.root.rootfs.join(mount_point.trim_start_matches('/'));
-                paths.push(path.into());
+                questions.push(Question { path: path.into(), is_local: is_local(mount, &mounts) });
                 rows.push(row);
             }
         }
         self.text = text.to_vec();
         self.rows = rows;
-        self.paths = paths;
+        self.questions = questions;
         Ok(())
     }
+}
+
+/// Kinds of file systems that answer statfs(2) from the kernel's own memory.
+const LOCAL: [&str; 10] =
+    ["ext2", "ext3", "ext4", "xfs", "btrfs", "f2fs", "vfat", "tmpfs", "ramfs", "devtmpfs"];
+
+/// Whether a mount answers without any server: its own kind does, and so do all that the way to it
+/// leads through.
+fn is_local(mount: &Mount<'_>, mounts: &[Mount<'_>]) -> bool {
+    let way = Path::new(&*mount.mount_point);
+    mounts
+        .iter()
+        .filter(|other| way.starts_with(&*other.mount_point))
+        .all(|other| LOCAL.contains(&&*other.kind))
 }
 
 /// A mount point as the host sees it, where the host's root is mounted at `root`.
@@ -244,7 +261,7 @@ fn error_text(error: &std::io::Error) -> String {
 impl Collector for FileSystems {
     fn collect(&mut self, pass: &mut Pass<'_>) -> Result<(), Error> {
         self.update(pass.buffer)?;
-        self.prober.ask(&self.paths, self.timeout, pass.deadline, &mut self.answers);
+        self.prober.ask(&self.questions, self.timeout, pass.deadline, &mut self.answers);
         emit(&mut self.rows, &self.answers, pass.batch);
         Ok(())
     }
@@ -355,6 +372,15 @@ mod tests {
             assert!(lines.contains(&wanted), "no {wanted} in\n{text}");
         }
         assert_eq!(lines.len(), 2 * 7 + 2 * 4);
+    }
+
+    #[test]
+    fn a_mount_below_one_that_needs_a_server_may_hang_too() {
+        let text = b"1 0 8:1 / / rw - ext4 a rw\n2 1 8:2 / /far rw - nfs4 b rw\n\
+            3 2 8:3 / /far/disk rw - xfs c rw\n4 1 8:4 / /farther rw - xfs d rw\n";
+        let mounts: Vec<_> = mounts::parse(text).map(Result::unwrap).collect();
+        let local: Vec<_> = mounts.iter().map(|mount| is_local(mount, &mounts)).collect();
+        assert_eq!(local, [true, false, false, true]);
     }
 
     #[test]

@@ -5,7 +5,8 @@
 //! the calls are made by a worker thread that can be spared: it is handed the whole list at once,
 //! and wakes its caller when it is through. A worker that is stuck in a call is left behind, and
 //! another takes the rest of the list; the mount it is stuck in is not asked again before that call
-//! has returned, so that there is at most one thread per dead mount.
+//! has returned, so that there is at most one thread per dead mount. File systems of this machine's
+//! own disks and memory have nobody to wait for: those are asked at once, without the worker.
 //!
 //! Must not know what is made of the answers.
 
@@ -41,6 +42,14 @@ pub(super) enum Answer {
 
 /// The question; tests ask others.
 pub(super) type Ask = Arc<dyn Fn(&Path) -> io::Result<Usage> + Send + Sync>;
+
+/// A mount to be asked.
+#[derive(Clone, Debug)]
+pub(super) struct Question {
+    pub(super) path: Arc<Path>,
+    /// Whether it answers without any server, so that the caller can ask it itself.
+    pub(super) is_local: bool,
+}
 
 /// Asks the kernel.
 pub(super) fn statfs(path: &Path) -> io::Result<Usage> {
@@ -102,7 +111,7 @@ impl Prober {
     /// puts an answer for each into `answers`.
     pub(super) fn ask(
         &mut self,
-        mounts: &[Arc<Path>],
+        mounts: &[Question],
         patience: Duration,
         deadline: Instant,
         answers: &mut Vec<Answer>,
@@ -110,19 +119,25 @@ impl Prober {
         self.stuck.retain(|(_, worker)| !worker.thread.is_finished());
         answers.clear();
         answers.extend(mounts.iter().map(|mount| {
-            let stuck = self.stuck.iter().any(|(path, _)| path == mount);
+            if mount.is_local {
+                return (self.ask)(&mount.path).map_or_else(Answer::Failed, Answer::Usage);
+            }
+            let stuck = self.stuck.iter().any(|(path, _)| *path == mount.path);
             if stuck { Answer::Stuck } else { Answer::NotAsked }
         }));
+        let is_unasked = |answer: &Answer| matches!(answer, Answer::NotAsked);
         // Each turn gets through the list, or leaves a worker behind.
-        while self.stuck.len() < STUCK_LIMIT && Instant::now() < deadline {
+        while answers.iter().any(is_unasked)
+            && self.stuck.len() < STUCK_LIMIT
+            && Instant::now() < deadline
+        {
             let Some(worker) = self.worker.take().or_else(|| Worker::hire(&self.ask)) else {
                 return;
             };
-            let unasked = mounts.iter().zip(&*answers);
-            let unasked = unasked.filter(|(_, answer)| matches!(answer, Answer::NotAsked));
-            worker.give(unasked.map(|(mount, _)| Arc::clone(mount)));
+            let unasked = mounts.iter().zip(&*answers).filter(|(_, answer)| is_unasked(answer));
+            worker.give(unasked.map(|(mount, _)| Arc::clone(&mount.path)));
             let stuck = worker.wait(patience, deadline);
-            let mut slots = answers.iter_mut().filter(|answer| matches!(answer, Answer::NotAsked));
+            let mut slots = answers.iter_mut().filter(|answer| is_unasked(answer));
             for answer in worker.desk.lock().answers.drain(..) {
                 if let Some(slot) = slots.next() {
                     *slot = answer.map_or_else(Answer::Failed, Answer::Usage);
@@ -252,7 +267,8 @@ mod tests {
     }
 
     fn ask(prober: &mut Prober, mounts: &[&str], time: Duration) -> String {
-        let mounts: Vec<Arc<Path>> = mounts.iter().map(|mount| Path::new(mount).into()).collect();
+        let question = |mount: &&str| Question { path: Path::new(mount).into(), is_local: false };
+        let mounts: Vec<_> = mounts.iter().map(question).collect();
         let mut answers = Vec::new();
         prober.ask(&mounts, PATIENCE, Instant::now() + time, &mut answers);
         let letter = |answer: &Answer| match answer {
