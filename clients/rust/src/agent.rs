@@ -243,6 +243,9 @@ impl Request<'_> {
         let seconds = ended.saturating_sub(self.begun) as f64 / 1e9;
         let mut books = self.agent.ledger.lock();
         books.writer.heartbeat(ended);
+        if books.writer.is_counted(flight) {
+            return;
+        }
         books.finish(Some(flight), status, seconds, category);
     }
 }

@@ -25,9 +25,16 @@ pub(crate) struct HistogramSeries {
     octave: Vec<f64>,
 }
 
-/// A request in flight: the slot that it holds, or none when all were taken.
+/// A request in flight, and the ledger that it began in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Flight {
+pub(crate) struct Flight {
+    place: Place,
+    ledger: u32,
+}
+
+/// The slot that a request holds, or none when all were taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
     Slot(u8),
     Unslotted,
 }
@@ -57,6 +64,8 @@ pub(crate) struct Writer {
     memory: Memory,
     /// Slots that are free, used as a stack so that few cache lines are touched.
     free: Vec<u8>,
+    /// How many ledgers there were before this one.
+    ledger: u32,
 }
 
 impl Writer {
@@ -64,7 +73,7 @@ impl Writer {
     pub(crate) fn private(size: usize) -> Self {
         let memory = Memory::private(size);
         write_header(&memory, [0, 0]);
-        Self { memory, free: all_slots() }
+        Self { memory, free: all_slots(), ledger: 0 }
     }
 
     /// Moves everything into the ledger that the daemon has given. Offsets stay what they are.
@@ -90,7 +99,8 @@ impl Writer {
         true
     }
 
-    /// Starts anew on an empty ledger: the same records, all zero; requests in flight go on.
+    /// Starts anew on an empty ledger: the same records, all zero. Requests in flight have been
+    /// counted as aborted with the old ledger.
     pub(crate) fn start_anew(&mut self, memory: Memory, values: &[(Series, usize)]) -> bool {
         // What is zeroed here is the old ledger's memory, whose counts the daemon has taken over.
         for (series, words) in values {
@@ -98,9 +108,14 @@ impl Writer {
                 self.memory.store(series.values + 8 * word, 0);
             }
         }
+        for slot in (SLOTS..RECORDS).step_by(8) {
+            self.memory.store(slot, 0);
+        }
         for word in [header::UNSLOTTED_BEGUN, header::UNSLOTTED_ENDED, header::RECORDS_REFUSED] {
             self.memory.store(word, 0);
         }
+        self.free = all_slots();
+        self.ledger += 1;
         self.move_into(memory)
     }
 
@@ -162,29 +177,36 @@ impl Writer {
     /// Marks a request as begun.
     #[inline]
     pub(crate) fn begin(&mut self, now: u64) -> Flight {
-        match self.free.pop() {
+        let place = match self.free.pop() {
             Some(slot) => {
                 // 0 would say that the slot is free.
                 self.memory.store(slot_offset(slot), now.max(1));
-                Flight::Slot(slot)
+                Place::Slot(slot)
             }
             None => {
                 let begun = self.memory.load(header::UNSLOTTED_BEGUN);
                 self.memory.store(header::UNSLOTTED_BEGUN, begun + 1);
-                Flight::Unslotted
+                Place::Unslotted
             }
-        }
+        };
+        Flight { place, ledger: self.ledger }
+    }
+
+    /// Whether a request began in a ledger that has been retired, and so has been counted.
+    #[inline]
+    pub(crate) fn is_counted(&self, flight: Flight) -> bool {
+        flight.ledger != self.ledger
     }
 
     /// Adds the end of a flight to an update.
     #[inline]
     pub(crate) fn end(&mut self, flight: Flight, update: &mut Update) {
-        match flight {
-            Flight::Slot(slot) => {
+        match flight.place {
+            Place::Slot(slot) => {
                 update.set(slot_offset(slot), 0);
                 self.free.push(slot);
             }
-            Flight::Unslotted => {
+            Place::Unslotted => {
                 let ended = self.memory.load(header::UNSLOTTED_ENDED);
                 update.set(header::UNSLOTTED_ENDED, ended + 1);
             }
@@ -453,6 +475,25 @@ mod tests {
         assert_eq!(writer.memory.load(header::UNSLOTTED_ENDED), 2);
         assert_eq!(writer.free.len(), SLOT_COUNT);
         assert!((SLOTS..RECORDS).step_by(8).all(|slot| writer.memory.load(slot) == 0));
+    }
+
+    #[test]
+    fn a_new_ledger_starts_from_zero_and_without_the_requests_of_the_old() {
+        let mut writer = Writer::private(64 << 10);
+        let series = writer.append(Kind::Counter, names::REQUESTS, &[("status", "success")], "");
+        let series = series.unwrap();
+        let mut update = Update::default();
+        writer.add(series, 3, &mut update);
+        writer.commit(&update);
+        let flight = writer.begin(9);
+        assert!(!writer.is_counted(flight));
+        let target = Memory::private(64 << 10);
+        write_header(&target, [1, 2]);
+        assert!(writer.start_anew(target, &[(series, 1)]));
+        assert!(writer.is_counted(flight));
+        assert_eq!(writer.memory.load(series.values), 0);
+        assert!((SLOTS..RECORDS).step_by(8).all(|slot| writer.memory.load(slot) == 0));
+        assert_eq!(writer.free.len(), SLOT_COUNT);
     }
 
     #[test]
