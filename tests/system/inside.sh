@@ -1,0 +1,250 @@
+#!/usr/bin/env bash
+# inside.sh DEB - runs as root on the machine that run.sh boots: installs the package, tries what only
+# a real systemd can show, purges. A line for each thing seen; ends with 1 at the first that is not so.
+# shellcheck disable=SC2317 # functions are called by `check`
+set -euo pipefail
+
+deb=$1
+url=http://127.0.0.1:9089
+tallies=/run/tally
+scrape=/tmp/scrape.prom
+agents=(agent-1 agent-2 agent-3 agent-4)
+passed=0
+
+# check TEXT COMMAND... - what the command says is shown only if it fails.
+check() {
+    local text=$1 output
+    shift
+    if output=$("$@" 2>&1); then
+        passed=$((passed + 1))
+        echo "PASS $text"
+    else
+        printf 'FAIL %s\n%s\n--- the journal of musterd:\n' "$text" "$output"
+        journalctl --no-pager -n 30 -u musterd.service -u musterd.socket -o cat || true
+        exit 1
+    fi
+}
+
+# eventually COMMAND... - for at most 15 seconds.
+eventually() {
+    local _
+    for _ in $(seq 150); do
+        if "$@" >/dev/null 2>&1; then return 0; fi
+        sleep 0.1
+    done
+    "$@"
+}
+
+not() { ! "$@"; }
+property() { systemctl show "$1" -p "$2" --value; }
+is() { # UNIT PROPERTY VALUE
+    local found
+    found=$(property "$1" "$2")
+    [ "$found" = "$3" ] || { echo "$1: $2 is $found, not $3"; return 1; }
+}
+fetch() { curl -sS --fail --max-time 10 -o "$scrape" "$url/metrics"; }
+scrape_has() { fetch && { grep -E -m 1 "$1" "$scrape" || { echo "no $1 in the scrape"; return 1; }; }; }
+journal_has() { journalctl --sync && journalctl -u musterd.service -o cat --no-pager | grep -F -- "$1"; }
+
+# ---------------------------------------------------------------------------------------------------
+
+# shellcheck disable=SC2120 # has arguments when `check` calls it
+install_package() { DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "$@" "$deb"; }
+
+health_is_valid() {
+    curl -sS --max-time 10 "$url/health" | python3 -c '
+import json, sys
+health = json.load(sys.stdin)
+assert health["status"] in ("healthy", "degraded"), health["status"]
+for name in ("memory_usage_percent", "cpu_usage_percent", "disk_usage_percent"):
+    assert 0 <= health["system_metrics"][name] <= 100, name'
+}
+
+# Has the journal an entry of the daemon with this field, and this in it?
+journal_field() { # FIELD VALUE
+    journalctl --sync
+    journalctl -u musterd.service -o json --no-pager | python3 -c '
+import json, sys
+found = [entry for entry in map(json.loads, sys.stdin) if sys.argv[2] in entry.get(sys.argv[1], "")]
+sys.exit(not found)' "$1" "$2"
+}
+
+# A file system mounted where a sandbox could hide it or show it read-only.
+mount_is_seen() { # FOLDER
+    mkdir -p "$1"
+    mount -t tmpfs -o size=1M probe "$1"
+    local failed=0
+    scrape_has "^node_filesystem_size_bytes\{.*mountpoint=\"$1\".*\} 1048576$" &&
+        grep -E "^node_filesystem_readonly\{.*mountpoint=\"$1\".*\} 0$" "$scrape" || failed=1
+    umount "$1"
+    rmdir "$1"
+    return $failed
+}
+
+start_agent() { # NAME [PROPERTY...]
+    local name=$1 setting settings=()
+    shift
+    for setting; do settings+=(-p "$setting"); done
+    systemd-run --quiet --unit="$name" -E PYTHONPATH=/srv/python ${settings[@]+"${settings[@]}"} \
+        python3 -B /srv/system/agent.py "$name" "$tallies/$name.json"
+}
+
+all_agents_up() {
+    local agent
+    fetch
+    for agent in "${agents[@]}"; do
+        grep -qF "agent_up{agent=\"$agent\"} 1" "$scrape" || { echo "$agent is not up"; return 1; }
+    done
+}
+
+# Counts go on from where they were, so agents report.
+agents_report() {
+    local before after
+    fetch
+    before=$(awk '/^agent_requests_total/ { sum += $NF } END { print sum + 0 }' "$scrape")
+    sleep 0.3
+    fetch
+    after=$(awk '/^agent_requests_total/ { sum += $NF } END { print sum + 0 }' "$scrape")
+    python3 -c 'import sys; sys.exit(not float(sys.argv[1]) < float(sys.argv[2]))' "$before" "$after"
+}
+
+kill_daemon() {
+    local old
+    old=$(property musterd.service MainPID)
+    kill -KILL "$old"
+    eventually daemon_other_than "$old"
+}
+daemon_other_than() {
+    local pid
+    pid=$(property musterd.service MainPID)
+    [ "$pid" != 0 ] && [ "$pid" != "$1" ] && is musterd.service ActiveState active
+}
+
+repeat() { # TIMES COMMAND...
+    local times=$1 _
+    shift
+    for _ in $(seq "$times"); do
+        "$@" || return 1
+        sleep 0.3
+    done
+}
+
+main_pids() { for agent in "${agents[@]}"; do property "$agent" MainPID; done; }
+same_agents() { [ "$(main_pids)" = "$agent_pids" ] || { echo "pids were $agent_pids, are $(main_pids)"; return 1; }; }
+
+stop_counting() {
+    local agent
+    for agent in "${agents[@]}"; do
+        systemctl kill --signal=USR1 "$agent"
+        eventually test -e "$tallies/$agent.json"
+    done
+}
+tallies_agree() { fetch && python3 /srv/system/tally.py "$scrape" "$tallies"/*.json; }
+
+child_pid() { pgrep -f 'agent\.py child '; }
+child_is() { [ "$(child_pid)" = "$1" ] && scrape_has '^agent_up\{agent="child"\} 1$'; }
+
+left_behind() {
+    find / -xdev -name '*musterd*' -not -path '/proc/*' -not -path '/srv/*' -not -path '/tmp/*'
+    find /run /etc /var -name '*musterd*'
+    getent passwd musterd
+    getent group musterd
+    systemctl list-unit-files --no-legend 'musterd*'
+    systemctl list-units --all --no-legend 'musterd*'
+    pgrep -l musterd
+    dpkg -l musterd 2>/dev/null | grep musterd
+}
+nothing_left() { local left; left=$(left_behind || true); [ -z "$left" ] || { echo "$left"; return 1; }; }
+
+# ---------------------------------------------------------------------------------------------------
+
+echo "$(systemctl --version | head -n 1), kernel $(uname -r)"
+
+check "the package installs" install_package
+check "the service is active" systemctl is-active musterd.service
+check "the socket is active" systemctl is-active musterd.socket
+check "the service is enabled" systemctl is-enabled musterd.service musterd.socket
+systemctl show musterd.service -p Type -p NRestarts -p StatusText -p User -p FragmentPath
+check "it has not been restarted" is musterd.service NRestarts 0
+check "it says what it does" not is musterd.service StatusText ""
+check "the units verify" systemd-analyze verify musterd.service musterd.socket
+check "the agent socket is for the group" test "$(stat -c '%a %G' /run/musterd/agent.sock)" = "660 musterd"
+check "the daemon runs without privileges" grep -qE '^CapEff:[[:space:]]*0+$' "/proc/$(property musterd.service MainPID)/status"
+
+for family in node_cpu_seconds_total node_filesystem_size_bytes node_network_receive_bytes_total \
+    'namedprocess_namegroup_num_procs\{groupname="systemd"\}' musterd_ process_cpu_seconds_total; do
+    check "the scrape has $family" scrape_has "^$family"
+done
+check "no collector fails" not scrape_has '^node_scrape_collector_success\{.*\} 0$'
+for folder in /home/probe /tmp/probe /var/tmp/probe /mnt/probe; do
+    check "a file system mounted at $folder is seen" mount_is_seen "$folder"
+done
+check "/health is measured" health_is_valid
+
+# Reload: a good configuration is taken, a bad one is refused with its reason and the old one stays.
+cat >/etc/musterd/conf.d/test.toml <<'TOML'
+[processes]
+groups = [{ name = "first-process", comm = ["systemd"] }]
+TOML
+check "reload" systemctl reload musterd.service
+check "a good configuration is taken" eventually scrape_has 'groupname="first-process"'
+echo 'colour = "blue"' >/etc/musterd/conf.d/test.toml
+check "reload with a bad configuration" systemctl reload musterd.service
+check "the journal has the reason" eventually journal_has "conf.d/test.toml:1:1"
+check "the old configuration stays" scrape_has 'groupname="first-process"'
+check "the service goes on" is musterd.service ActiveState active
+check "the journal has the daemon's fields" journal_field PATH /etc/musterd/musterd.toml
+
+# Agents: two as root, two as a member of the group; and one that the daemon runs itself.
+install -d -m 1777 "$tallies"
+cat >/etc/musterd/conf.d/test.toml <<TOML
+[[agent]]
+name = "child"
+command = ["/usr/bin/python3", "-B", "/srv/system/agent.py", "child", "/var/lib/musterd/child.json"]
+environment = { PYTHONPATH = "/srv/python" }
+TOML
+systemctl reload musterd.service
+start_agent agent-1
+start_agent agent-2
+start_agent agent-3 User=nobody SupplementaryGroups=musterd
+start_agent agent-4 User=nobody SupplementaryGroups=musterd
+check "agents connect" eventually all_agents_up
+check "agents report" agents_report
+check "the daemon runs its own agent" eventually scrape_has '^agent_up\{agent="child"\} 1$'
+check "the journal has agents' fields" eventually journal_field AGENT child
+agent_pids=$(main_pids)
+child=$(child_pid)
+
+check "5 times kill -9 of the daemon" repeat 5 kill_daemon
+check "the daemon's own agent lives on" eventually child_is "$child"
+check "5 times systemctl restart" repeat 5 systemctl restart musterd.service
+check "an upgrade" install_package --reinstall
+check "the service is active again" systemctl is-active musterd.service musterd.socket
+check "agents are connected again" eventually all_agents_up
+check "agents report again" agents_report
+check "no agent was restarted" same_agents
+stop_counting
+check "every request of live agents is counted once: $(tallies_agree || true)" tallies_agree
+systemctl stop "${agents[@]}"
+check "agents have gone" eventually not scrape_has '^agent_up\{agent="agent-.*\} 1$'
+check "their totals stay" tallies_agree
+systemctl restart musterd.service
+check "their totals outlive the daemon" tallies_agree
+check "kill -9 changes nothing" kill_daemon
+check "their totals outlive a kill" eventually tallies_agree
+
+# What an administrator has switched off stays off.
+systemctl disable --now --quiet musterd.service musterd.socket
+check "stopping is clean" is musterd.service Result success
+check "the socket is gone" not test -e /run/musterd/agent.sock
+check "an upgrade of a disabled service" install_package --reinstall
+check "it stays disabled" not systemctl is-enabled musterd.service musterd.socket
+
+systemctl start musterd.service
+check "purge" apt-get purge -y musterd
+check "nothing is left" nothing_left
+
+check "it installs again" install_package
+check "it runs again" systemctl is-active musterd.service
+systemd-analyze security --no-pager musterd.service | grep -v '^✓' || true
+echo "$passed passed, 0 failed"

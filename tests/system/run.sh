@@ -1,0 +1,28 @@
+#!/usr/bin/env bash
+# run.sh [DEB] - install the package on a throw-away machine booted by a real systemd, and try there
+# what needs one (see inside.sh). Builds the package if none is named. Needs root and booted.sh, a tool
+# that boots such machines ($BOOTED, or ../shared/tools/booted.sh beside the project); without it
+# nothing is tried.
+set -euo pipefail
+
+here=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
+top=$(dirname "$(dirname "$here")")
+booted=${BOOTED:-$(dirname "$top")/shared/tools/booted.sh}
+
+if [ ! -x "$booted" ] || [ "$(id -u)" != 0 ]; then
+    echo "skipped: needs root and booted.sh, which is looked for at $booted"
+    exit 0
+fi
+
+deb=${1:-}
+if [ -z "$deb" ]; then
+    deb=$(cd "$top" && cargo deb --quiet | tail -n 1)
+fi
+echo "package: $(basename "$deb"), $(du -k "$deb" | cut -f 1) KiB"
+
+# The agents of the test run as other users: their files lie where all can read.
+exec "$booted" --include python3,curl,adduser --timeout 300 \
+    --copy "$deb:/srv/musterd.deb" \
+    --copy "$here:/srv/system" \
+    --copy "$top/clients/python/musterd:/srv/python/musterd" \
+    -- bash /srv/system/inside.sh /srv/musterd.deb
