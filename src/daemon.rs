@@ -18,7 +18,7 @@ use crate::supervisor::report::{Report, Reports};
 use crate::{clock, logging, notify, supervised};
 use std::cell::RefCell;
 use std::os::unix::net::UnixListener as StdUnixListener;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -30,6 +30,9 @@ use tokio::task::LocalSet;
 
 /// How often windows move on and health is judged while nobody asks.
 const TICK: Duration = Duration::from_secs(5);
+
+/// How long the last write of what is kept may take.
+const LAST_SAVE: Duration = Duration::from_secs(5);
 
 /// Runs the daemon until it is told to end. `path` is read again on SIGHUP.
 ///
@@ -165,8 +168,13 @@ impl Daemon {
         };
         self.node.set_stopping();
         notify::stopping();
-        let Self { supervisor, reports, registry, mut store, .. } = self;
-        stop_agents(supervisor, reports, &registry).await;
+        let Self { supervisor, reports, registry, store, .. } = self;
+        if ended.is_ok() {
+            stop_agents(supervisor, reports, &registry).await;
+        } else {
+            // A fault of the daemon's own ends no agent: the next daemon takes them on.
+            supervisor.detach().await;
+        }
         agents.abort();
         drop(stop_web);
         if ended.is_ok() {
@@ -175,7 +183,7 @@ impl Daemon {
         }
         let mut registry = registry.borrow_mut();
         registry.refresh(clock::monotonic());
-        store.save(&mut registry);
+        store.finish(&mut registry, LAST_SAVE);
         ended
     }
 
@@ -221,7 +229,8 @@ impl Daemon {
         match result {
             Ok(()) => tracing::info!("configuration read anew"),
             Err(error) => {
-                tracing::error!(path = ?self.path, "configuration not taken, the old one stays: {error}");
+                let path = self.path.as_deref().unwrap_or(Path::new("")).display();
+                tracing::error!(%path, "configuration not taken, the old one stays: {error}");
             }
         }
         notify::ready();
@@ -232,17 +241,8 @@ impl Daemon {
         if config.sampling != self.config.sampling {
             self.site.scraper.reconfigure(start_sampler(&config)?, config.deadline);
         }
-        for (key, differs) in [
-            ("[http]", config.http != self.config.http),
-            ("[agents] socket", config.agents.socket != self.config.agents.socket),
-            (
-                "[paths] run and state",
-                config.run_dir != self.config.run_dir || config.state_dir != self.config.state_dir,
-            ),
-        ] {
-            if differs {
-                tracing::warn!("a change of {key} takes a restart");
-            }
+        for key in fixed_keys_that_differ(&self.config, &config) {
+            tracing::warn!("a change of {key} takes a restart");
         }
         self.log.set(config.log);
         self.node.set_thresholds(config.health);
@@ -271,6 +271,24 @@ async fn stop_agents(
         }
     };
     tokio::join!(supervisor.shutdown(), note_all);
+}
+
+/// What is opened once, and so is not changed by a reload.
+fn fixed_keys_that_differ(old: &Config, new: &Config) -> Vec<&'static str> {
+    let (agents, other) = (&old.agents, &new.agents);
+    [
+        ("[http]", old.http != new.http),
+        ("[paths] run", old.run_dir != new.run_dir),
+        ("[paths] state", old.state_dir != new.state_dir),
+        ("[agents] socket", agents.socket != other.socket),
+        ("[agents] socket_mode", agents.socket_mode != other.socket_mode),
+        ("[agents] socket_group", agents.socket_group != other.socket_group),
+        ("[agents] max_connections", agents.max_connections != other.max_connections),
+        ("[agents] hello_timeout", agents.hello_timeout != other.hello_timeout),
+    ]
+    .into_iter()
+    .filter_map(|(key, differs)| differs.then_some(key))
+    .collect()
 }
 
 /// What the daemon's own loop is woken by.

@@ -5,9 +5,12 @@
 //! kept in memory and written again later.
 
 use crate::agent::registry::Registry;
+use crate::clock;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 const FILE: &str = "agents.json";
 /// A file larger than this was not written by us.
@@ -17,6 +20,8 @@ const SIZE_LIMIT: u64 = 256 << 20;
 #[derive(Debug)]
 pub struct Store {
     file: PathBuf,
+    /// The write under way: on a thread of its own, since a disk may be slow, or hang.
+    writing: Option<JoinHandle<io::Result<()>>>,
     /// Whether the last attempt to write failed, so that it is logged once.
     failing: bool,
 }
@@ -25,28 +30,38 @@ impl Store {
     /// Keeps its file below `folder`, which is made when it is first needed.
     #[must_use]
     pub fn new(folder: &Path) -> Self {
-        Self { file: folder.join(FILE), failing: false }
+        Self { file: folder.join(FILE), writing: None, failing: false }
     }
 
     /// Gives a registry what the run before has kept. A file that cannot be used is moved aside,
     /// so that nothing in it is lost, and said so in the log.
     pub fn restore(&self, registry: &mut Registry) {
         let file = self.file.display();
-        let text = match self.read() {
-            Ok(text) => text,
+        let restored = match self.read() {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return,
-            Err(error) => {
-                tracing::error!("cannot read {file}: {error}; totals of agents start from zero");
-                return;
-            }
+            Err(error) => Err(error.to_string()),
+            Ok(text) => registry.restore(&text, clock::monotonic()),
         };
-        if let Err(fault) = registry.restore(&text) {
-            let aside = self.file.with_extension("json.unusable");
-            let moved = match fs::rename(&self.file, &aside) {
-                Ok(()) => format!("moved to {}", aside.display()),
-                Err(error) => format!("cannot be moved aside: {error}"),
-            };
-            tracing::error!("{file}: {fault}; {moved}; totals of agents start from zero");
+        match restored {
+            Ok(unusable) if unusable.is_empty() => {}
+            Ok(unusable) => {
+                let aside = self.move_aside();
+                for agent in unusable {
+                    tracing::error!("{file}: {agent}; {aside}; this agent starts from zero");
+                }
+            }
+            Err(fault) => {
+                let aside = self.move_aside();
+                tracing::error!("{file}: {fault}; {aside}; totals of agents start from zero");
+            }
+        }
+    }
+
+    fn move_aside(&self) -> String {
+        let aside = self.file.with_extension("json.unusable");
+        match fs::rename(&self.file, &aside) {
+            Ok(()) => format!("moved to {}", aside.display()),
+            Err(error) => format!("cannot be moved aside: {error}"),
         }
     }
 
@@ -57,10 +72,42 @@ impl Store {
         fs::read_to_string(&self.file)
     }
 
-    /// Writes what has changed in the registry, if anything has.
+    /// Begins to write what has changed in the registry, if anything has and no write is under
+    /// way. Called again and again, so that nothing stays unwritten.
     pub fn save(&mut self, registry: &mut Registry) {
+        if self.writing.as_ref().is_some_and(|writing| !writing.is_finished()) {
+            return;
+        }
+        if let Some(written) = self.writing.take() {
+            self.note(
+                written.join().unwrap_or_else(|_| Err(io::ErrorKind::Other.into())),
+                registry,
+            );
+        }
         let Some(text) = registry.take_unsaved() else { return };
-        match replace(&self.file, text.as_bytes()) {
+        let file = self.file.clone();
+        let writer = std::thread::Builder::new().name("store".into());
+        match writer.spawn(move || replace(&file, text.as_bytes())) {
+            Ok(writing) => self.writing = Some(writing),
+            Err(error) => self.note(Err(error), registry),
+        }
+    }
+
+    /// Writes what is left, for no longer than `patience`.
+    pub fn finish(mut self, registry: &mut Registry, patience: Duration) {
+        let limit = Instant::now() + patience;
+        loop {
+            self.save(registry);
+            let is_done = self.writing.is_none() || self.failing;
+            if is_done || Instant::now() >= limit {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    fn note(&mut self, written: io::Result<()>, registry: &mut Registry) {
+        match written {
             Ok(()) if self.failing => {
                 self.failing = false;
                 tracing::info!("{} is written again", self.file.display());

@@ -9,6 +9,7 @@ use crate::clock;
 use crate::supervisor::options::Definition;
 use crate::supervisor::policy::Reason;
 use crate::supervisor::report::{Report, What};
+use std::os::unix::fs::MetadataExt;
 
 /// Tells the registry which agents are supervised from now on.
 pub fn announce(definitions: &[Definition], registry: &mut Registry) {
@@ -17,34 +18,25 @@ pub fn announce(definitions: &[Definition], registry: &mut Registry) {
     }
 }
 
+/// The user that a process runs as; `None` once it has gone.
+fn user_of(pid: u32) -> Option<u32> {
+    std::fs::metadata(format!("/proc/{pid}")).ok().map(|found| found.uid())
+}
+
 /// Tells the registry what has happened to an agent's process.
 pub fn note(report: &Report, registry: &mut Registry) {
     let agent = &*report.agent;
     let now = clock::monotonic();
     match &report.what {
         What::Started { pid, again } => {
-            tracing::info!(agent, pid, "agent {agent} started as process {pid}");
             if *again {
                 registry.child_restarts(agent);
             }
-            registry.child_started(agent, *pid, now);
+            registry.child_started(agent, *pid, user_of(*pid), now);
         }
-        What::Adopted { pid } => {
-            tracing::info!(agent, pid, "agent {agent} goes on as process {pid}");
-            registry.child_started(agent, *pid, now);
-        }
+        What::Adopted { pid } => registry.child_started(agent, *pid, user_of(*pid), now),
         What::Exited { reason, detail, restarting_in } => {
             let on_purpose = matches!(reason, Reason::Stopped | Reason::Success);
-            match restarting_in {
-                Some(wait) => tracing::warn!(
-                    agent,
-                    reason = reason.text(),
-                    "agent {agent} ended: {detail}; it is started again in {wait:.1?}"
-                ),
-                None => {
-                    tracing::info!(agent, reason = reason.text(), "agent {agent} ended: {detail}")
-                }
-            }
             let how = if on_purpose && restarting_in.is_none() {
                 Presence::Stopped
             } else {
@@ -52,15 +44,7 @@ pub fn note(report: &Report, registry: &mut Registry) {
             };
             registry.child_ended(agent, reason.text(), how);
         }
-        What::GaveUp => {
-            tracing::error!(
-                agent,
-                "agent {agent} is given up: started too often in too short a time"
-            );
-        }
-        What::Stopped => tracing::info!(agent, "agent {agent} is stopped"),
-        What::OutputDropped { lines } => {
-            tracing::warn!(agent, lines, "{lines} lines of agent {agent}'s output were left out");
-        }
+        // The supervisor has logged them; what they mean to the agent came with its exit.
+        What::GaveUp | What::Stopped | What::OutputDropped { .. } => {}
     }
 }

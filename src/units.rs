@@ -8,17 +8,26 @@ pub mod duration {
     use serde::{Deserialize, Deserializer};
     use std::time::Duration;
 
+    /// No sum of a point in time and a few of these overflows.
+    const LONGEST: Duration = Duration::from_secs(1000 * 24 * 60 * 60);
+
     /// Reads a length of time.
     ///
     /// # Errors
     /// When the value is not a string, or not a number with a unit.
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
         let text = String::deserialize(deserializer)?;
-        humantime::parse_duration(&text).map_err(|error| {
+        let length = humantime::parse_duration(&text).map_err(|error| {
             D::Error::custom(format!(
                 "{text:?} is not a length of time such as \"2s\" or \"250ms\": {error}"
             ))
-        })
+        })?;
+        if length > LONGEST {
+            return Err(D::Error::custom(format!(
+                "{text:?} is too long, wanted at most 1000 days"
+            )));
+        }
+        Ok(length)
     }
 }
 
@@ -91,7 +100,14 @@ mod tests {
         let read = |text: &str| toml::from_str::<Options>(text).map(|options| options.wait);
         assert_eq!(read("wait = '2s'").unwrap(), Duration::from_secs(2));
         assert_eq!(read("wait = '1m 30s'").unwrap(), Duration::from_secs(90));
-        for bad in ["wait = 2", "wait = ''", "wait = '2'", "wait = '-1s'", "wait = '9e99s'"] {
+        for bad in [
+            "wait = 2",
+            "wait = ''",
+            "wait = '2'",
+            "wait = '-1s'",
+            "wait = '9e99s'",
+            "wait = '1001days'",
+        ] {
             assert!(read(bad).is_err(), "{bad}");
         }
         let message = read("wait = 'soon'").unwrap_err().to_string();

@@ -102,6 +102,31 @@ fn rubbish_on_the_socket_is_refused_counted_and_disturbs_nobody() {
 }
 
 #[test]
+fn a_process_may_come_and_go_as_often_as_it_likes() {
+    let node = Node::start("agents.max_connections = 3");
+    for count in 1..=10 {
+        let agent = Agent::builder("again").socket(node.socket()).start();
+        agent.begin().success();
+        until("the agent is connected", || agent.is_connected());
+        drop(agent);
+        until("its count has come", || {
+            let label = ["agent=\"again\"", "success"];
+            node.metrics().sum("agent_requests_total", &label) == Some(f64::from(count))
+        });
+    }
+}
+
+#[test]
+fn a_short_lived_agents_counts_arrive() {
+    let node = Node::start("");
+    for _ in 0..50 {
+        Agent::builder("brief").socket(node.socket()).start().begin().success();
+    }
+    let label = ["agent=\"brief\"", "success"];
+    until("all have come", || node.metrics().sum("agent_requests_total", &label) == Some(50.0));
+}
+
+#[test]
 fn a_user_who_may_not_report_is_told_so() {
     let node = Node::start("agents.allow_uids = [4294967294]");
     let answer = say(&node, b"{\"musterd\":1,\"agent\":\"a\"}\n");
@@ -232,7 +257,7 @@ fn supervised_agents_run_are_restarted_and_end_with_the_daemon() {
     assert!(["starting", "healthy"].contains(&sleeper), "{sleeper}");
     node.signal("TERM");
     assert_eq!(node.wait(), 0);
-    node.until_logged("agent sleeper is stopped");
+    node.until_logged("stopped agent=sleeper");
 }
 
 /// Told to end, with its agents, whatever becomes of the test.

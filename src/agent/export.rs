@@ -129,11 +129,17 @@ pub fn fill(registry: &Registry, now: Duration, batch: &mut Batch) {
         }
     });
     each(&REQUESTS, &|batch, name, agent| {
+        if !agent.is_whole(now) {
+            return;
+        }
         for (status, count) in STATUSES.iter().zip(agent.current.requests) {
             batch.sample(&[("agent", name), ("status", status)], number(count));
         }
     });
     each(&ERRORS, &|batch, name, agent| {
+        if !agent.is_whole(now) {
+            return;
+        }
         for (category, count) in &agent.current.errors {
             batch.sample(&[("agent", name), ("category", category)], number(*count));
         }
@@ -150,7 +156,11 @@ pub fn fill(registry: &Registry, now: Duration, batch: &mut Batch) {
         let age = agent.oldest_request(now).unwrap_or_default();
         batch.sample(&[("agent", name)], age.as_secs_f64());
     });
-    each(&DURATION, &|batch, name, agent| durations(batch, name, agent));
+    each(&DURATION, &|batch, name, agent| {
+        if agent.is_whole(now) {
+            durations(batch, name, agent);
+        }
+    });
     each(&QUANTILES, &|batch, name, agent| {
         for (quantile, label) in EXPORTED_QUANTILES {
             if let Some(seconds) = agent.window.quantile(quantile) {
@@ -159,6 +169,9 @@ pub fn fill(registry: &Registry, now: Duration, batch: &mut Batch) {
         }
     });
     each(&TOKENS, &|batch, name, agent| {
+        if !agent.is_whole(now) {
+            return;
+        }
         for (model, types) in &agent.current.tokens {
             for (kind, count) in types {
                 let labels = [("agent", name), ("model", model), ("type", kind)];

@@ -56,6 +56,8 @@ pub enum Presence {
     Running(Duration),
     /// It has ended on purpose.
     Stopped,
+    /// It is known from before, and nothing has been heard of it since the daemon started.
+    Unseen,
     /// It has ended otherwise; in words.
     Lost(String),
 }
@@ -86,6 +88,9 @@ pub struct Observations {
 pub fn judge(seen: &Observations, policy: &Policy) -> (State, String) {
     let uptime = match &seen.presence {
         Presence::Stopped => return (State::Stopped, "ended on purpose".into()),
+        Presence::Unseen => {
+            return (State::Stopped, "not seen since the daemon started".into());
+        }
         Presence::Lost(how) => return (State::Lost, how.clone()),
         Presence::Running(uptime) => *uptime,
     };

@@ -31,6 +31,8 @@ pub struct Ledger {
     file: FileId,
     /// Where the next record is expected.
     parsed: usize,
+    /// How many there have been, those that are of no use included.
+    records: usize,
     series: Vec<Series>,
     max_series: usize,
     faults: Faults,
@@ -139,6 +141,7 @@ impl Ledger {
             memory,
             file: FileId(stat.st_dev, stat.st_ino),
             parsed: RECORDS,
+            records: 0,
             series: Vec::new(),
             max_series,
             faults: Faults::default(),
@@ -273,7 +276,9 @@ impl Ledger {
         while self.parsed < end {
             let size = self.memory.load(self.parsed) & 0xffff_ffff;
             let size = usize::try_from(size).unwrap_or(usize::MAX);
-            if size < RECORD_HEAD || !size.is_multiple_of(8) || size > end - self.parsed {
+            self.records += 1;
+            let is_wild = size < RECORD_HEAD || !size.is_multiple_of(8);
+            if is_wild || size > end - self.parsed || self.records > 2 * self.max_series {
                 self.faults.malformed += 1;
                 return;
             }
@@ -302,8 +307,8 @@ impl Ledger {
             self.faults.over_limit += 1;
             return;
         }
-        // Two records of one series: the second would count everything twice.
-        if self.series.iter().any(|series| series.what == what) {
+        // A second record of one series would count everything twice.
+        if self.series.iter().any(|series| series.what.is_same_series(&what)) {
             self.faults.unknown += 1;
             return;
         }
@@ -345,7 +350,7 @@ impl Series {
                     faults.unknown = faults.unknown.max(1);
                     return;
                 };
-                durations.sum += f64::from_bits(first);
+                durations.add_to_sum(f64::from_bits(first));
                 let mut held = self.held.iter().skip(1);
                 let own = std::iter::once(&mut durations.zero)
                     .chain(&mut durations.native)
@@ -359,6 +364,11 @@ impl Series {
 }
 
 impl What {
+    /// Durations are one series, whatever their buckets.
+    fn is_same_series(&self, other: &Self) -> bool {
+        self == other || matches!((self, other), (Self::Durations(_), Self::Durations(_)))
+    }
+
     /// The series that a record is, if it is one that musterd knows.
     fn of(record: &Record<'_>) -> Option<Self> {
         match (record.name, record.kind, record.labels.as_slice()) {

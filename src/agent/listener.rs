@@ -77,6 +77,9 @@ fn set_group(path: &Path, group: &str) -> Result<(), String> {
         .map_err(|error| format!("cannot give {} to group {group}: {error}", path.display()))
 }
 
+/// How often it is looked whether a ledger without a connection has been brought back.
+const COME_BACK: Duration = Duration::from_secs(2);
+
 /// What every connection needs.
 #[derive(Clone)]
 pub struct Context {
@@ -125,12 +128,7 @@ async fn attend(mut stream: UnixStream, context: &Context) {
         context.instruments.refused("hellos", "no_credentials");
         return;
     };
-    let greeted = tokio::time::timeout(context.hello_timeout, greet(&stream, &peer, context));
-    let outcome = greeted.await.unwrap_or_else(|_| {
-        let text = format!("no hello within {} s", context.hello_timeout.as_secs_f64());
-        Err(Refusal { reason: "timeout", text, retry: true })
-    });
-    let key = match outcome {
+    let key = match greet(&stream, &peer, context).await {
         Ok(Some(key)) => key,
         Ok(None) => return,
         Err(refusal) => {
@@ -144,11 +142,14 @@ async fn attend(mut stream: UnixStream, context: &Context) {
     let watch = peer.pidfd.and_then(|pidfd| Watch::new(pidfd).ok());
     if wait_for_end(&mut stream, watch.as_ref(), context).await == End::Connection {
         drop(stream);
-        context.registry.borrow_mut().disconnected(key, watch.is_some());
+        let waits = context.registry.borrow_mut().disconnected(key, watch.is_some());
         context.changed.notify_one();
-        // The process may come back with its ledger, or end.
-        if let Some(watch) = &watch {
-            watch.ended().await;
+        let Some(watch) = watch.as_ref().filter(|_| waits) else { return };
+        // The process ends, or it comes back with its ledger by another connection.
+        while tokio::time::timeout(COME_BACK, watch.ended()).await.is_err() {
+            if !context.registry.borrow().is_current(key) {
+                return;
+            }
         }
     }
     if watch.is_some() {
@@ -190,7 +191,13 @@ async fn greet(
     peer: &Peer,
     context: &Context,
 ) -> Result<Option<Key>, Refusal> {
-    let Some((hello, file)) = receive_hello(stream).await? else { return Ok(None) };
+    // Only the wait for the hello is cut short: a ledger that was handed out is always attended to.
+    let received = tokio::time::timeout(context.hello_timeout, receive_hello(stream)).await;
+    let received = received.unwrap_or_else(|_| {
+        let text = format!("no hello within {} s", context.hello_timeout.as_secs_f64());
+        Err(Refusal { reason: "timeout", text, retry: true })
+    });
+    let Some((hello, file)) = received? else { return Ok(None) };
     let (agent, resumes) = (hello.agent.clone(), file.is_some());
     let welcome = context.registry.borrow_mut().connect(hello, peer, file, clock::monotonic())?;
     if let Err(error) = send(stream, &welcome.answer, welcome.file).await {

@@ -8,7 +8,7 @@ use super::ledger::{Activity, Faults, Ledger};
 use super::options::{LEDGER_SIZES, Options};
 use super::peer::Peer;
 use super::protocol::{self, Hello};
-use super::totals::Totals;
+use super::totals::{Durations, Totals};
 use super::window::Window;
 use crate::process::AgentRoot;
 use serde::{Deserialize, Serialize};
@@ -83,6 +83,9 @@ pub struct Agent {
     begun: Option<Duration>,
     /// How the last process ended, while none runs.
     ended: Option<Presence>,
+    /// Ledgers that were in use when the daemon before ended, and until when they are waited for:
+    /// without their counts the agent's totals would go back.
+    awaited: Option<(usize, Duration)>,
     /// The process that the supervisor runs.
     child: Option<u32>,
     pub(super) is_supervised: bool,
@@ -107,18 +110,23 @@ pub struct Live {
 #[serde(deny_unknown_fields)]
 struct Kept {
     version: u32,
-    agents: BTreeMap<String, KeptAgent>,
+    agents: BTreeMap<String, serde_json::Value>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct KeptAgent {
     uid: Option<u32>,
+    /// Ledgers in use, whose counts are not among the totals.
+    live: usize,
     totals: Totals,
     restarts: u64,
     exits: BTreeMap<String, u64>,
 }
 
+/// How long agents may take to come back with their ledgers after a restart of the daemon, until
+/// their counters are exported without them. Clients try each second.
+const RETURN_TIME: Duration = Duration::from_secs(30);
 const KEPT_VERSION: u32 = 1;
 
 impl Registry {
@@ -162,7 +170,13 @@ impl Registry {
         now: Duration,
     ) -> Result<Welcome, Refusal> {
         self.admit(&hello, peer)?;
-        let resumed = offered.and_then(|file| self.resume(&hello, peer, &file));
+        let resumed = match offered {
+            Some(file) => self.resume(&hello, peer, &file)?,
+            None => None,
+        };
+        if !matches!(resumed, Some(Resumed::Known)) {
+            self.admit_ledger(peer)?;
+        }
         let key = Key(self.next_key);
         self.next_key += 1;
         let (answer, file) = match resumed {
@@ -216,49 +230,68 @@ impl Registry {
             }
             _ => {}
         }
+        Ok(())
+    }
+
+    fn admit_ledger(&self, peer: &Peer) -> Result<(), Refusal> {
+        let (uid, limit) = (peer.uid, self.options.max_ledgers_per_uid);
         let ledgers = self.agents.values().flat_map(|agent| &agent.live);
-        if ledgers.filter(|live| live.uid == uid).count() >= self.options.max_ledgers_per_uid {
-            let text = format!(
-                "user {uid} has {} ledgers in use already",
-                self.options.max_ledgers_per_uid
-            );
-            return refuse("too_many_ledgers", true, text);
+        if ledgers.filter(|live| live.uid == uid).count() >= limit {
+            return Err(Refusal {
+                reason: "too_many_ledgers",
+                text: format!("user {uid} has {limit} ledgers in use already"),
+                retry: true,
+            });
         }
         Ok(())
     }
 
     /// The ledger that a client has come back with, if its counts are still to be believed. A
     /// known one is moved to the end of its agent's list.
-    fn resume(&mut self, hello: &Hello, peer: &Peer, file: &OwnedFd) -> Option<Resumed> {
-        let id = Ledger::file_of(file).ok()?;
+    ///
+    /// # Errors
+    /// What keeps it from being used for now.
+    fn resume(
+        &mut self,
+        hello: &Hello,
+        peer: &Peer,
+        file: &OwnedFd,
+    ) -> Result<Option<Resumed>, Refusal> {
+        let passing = |error: std::io::Error| Refusal {
+            reason: "not_resumed",
+            text: format!("cannot use the ledger that was brought along now: {error}"),
+            retry: true,
+        };
+        let id = Ledger::file_of(file).map_err(passing)?;
         let holder = self
             .agents
             .iter_mut()
             .find_map(|(name, agent)| Some((name, agent.live_with(id)?, agent)));
         if let Some((name, place, agent)) = holder {
             // Another process, or another name, must not speak for this ledger.
-            let same = *name == hello.agent && agent.live.get(place)?.pid == peer.pid;
-            return same.then(|| {
-                let live = agent.live.remove(place);
-                agent.live.push(live);
-                Resumed::Known
-            });
+            let pid = agent.live.get(place).and_then(|live| live.pid);
+            if *name != hello.agent || pid != peer.pid {
+                return Ok(None);
+            }
+            let live = agent.live.remove(place);
+            agent.live.push(live);
+            return Ok(Some(Resumed::Known));
         }
         // Made by a daemon with other settings perhaps: as large as any of them would make it.
         match Ledger::adopt(file, *LEDGER_SIZES.end(), self.options.max_series) {
-            Ok(ledger) => Some(Resumed::Adopted(Box::new(ledger))),
+            Ok(ledger) => Ok(Some(Resumed::Adopted(Box::new(ledger)))),
+            Err(error) if error.kind() != std::io::ErrorKind::InvalidData => Err(passing(error)),
             Err(error) => {
                 tracing::warn!(agent = hello.agent, pid = peer.pid, uid = peer.uid, %error,
                     "a ledger that was brought along is not used; a new one is given");
                 *self.faults.entry("not_resumed").or_default() += 1;
-                None
+                Ok(None)
             }
         }
     }
 
     fn add_ledger(&mut self, hello: &Hello, peer: &Peer, ledger: Ledger, key: Key, now: Duration) {
         let agent = self.agents.entry(hello.agent.clone()).or_default();
-        let is_new = agent.uid.is_none();
         agent.uid = Some(peer.uid);
         agent.running(now);
         agent.live.push(Live {
@@ -269,22 +302,32 @@ impl Registry {
             connected: true,
             counted: Faults::default(),
         });
-        if is_new {
-            // What a ledger brings along from before belongs to no window of ours.
-            agent.add_up();
-            agent.window = Window::starting_from(&agent.current);
-        }
+        // What a ledger brings along from before belongs to no window of ours.
+        agent.add_up();
+        agent.window.skip_to(&agent.current);
+        self.unsaved = true;
     }
 
     /// A connection has ended. When its agent has closed the ledger, or nothing else would tell
     /// of its end, that is the end of the ledger too.
-    pub fn disconnected(&mut self, key: Key, watched: bool) {
-        let Some((_, agent, place)) = self.find(key) else { return };
-        let Some(live) = agent.live.get_mut(place) else { return };
+    ///
+    /// Whether the end of the process is still to be waited for.
+    pub fn disconnected(&mut self, key: Key, watched: bool) -> bool {
+        let Some((_, agent, place)) = self.find(key) else { return false };
+        let Some(live) = agent.live.get_mut(place) else { return false };
         live.connected = false;
-        if live.ledger.is_closed() || !watched {
+        let has_ended = live.ledger.is_closed() || !watched;
+        if has_ended {
             self.retire(key, "its connection ended");
         }
+        !has_ended
+    }
+
+    /// Whether a ledger is still in use under this key: neither retired nor brought back by a
+    /// newer connection.
+    #[must_use]
+    pub fn is_current(&self, key: Key) -> bool {
+        self.agents.values().flat_map(|agent| &agent.live).any(|live| live.key == key)
     }
 
     /// A process has ended.
@@ -297,6 +340,10 @@ impl Registry {
         let name = name.clone();
         let live = agent.live.remove(place);
         let closed = live.ledger.is_closed();
+        // The buckets in use stay in use, whichever ledger is retired first.
+        if let (None, Some(current)) = (&agent.retired.durations, &agent.current.durations) {
+            agent.retired.durations = Some(Durations::new(current.shape.clone()));
+        }
         let before = agent.retired.finished();
         let faults = live.ledger.retire(&mut agent.retired);
         let requests = agent.retired.finished() - before;
@@ -335,9 +382,11 @@ impl Registry {
         }
     }
 
-    /// The supervisor has started the agent's process.
-    pub fn child_started(&mut self, name: &str, pid: u32, now: Duration) {
+    /// The supervisor has started the agent's process. The name belongs to the user that it runs as,
+    /// whoever has used it before.
+    pub fn child_started(&mut self, name: &str, pid: u32, uid: Option<u32>, now: Duration) {
         let agent = self.agents.entry(name.to_owned()).or_default();
+        agent.uid = uid.or(agent.uid);
         agent.child = Some(pid);
         agent.begun = Some(now);
         agent.ended = None;
@@ -371,6 +420,9 @@ impl Registry {
                 let faults = live.ledger.faults();
                 count_faults(&mut self.faults, live.counted, faults);
                 live.counted = faults;
+            }
+            if agent.is_whole(now) {
+                agent.awaited = None;
             }
             agent.window.observe(now, &agent.current);
             let judged = health::judge(&agent.observations(now), &self.options.health);
@@ -409,14 +461,15 @@ impl Registry {
         if !std::mem::take(&mut self.unsaved) {
             return None;
         }
-        let agents = self.agents.iter().map(|(name, agent)| {
+        let agents = self.agents.iter().filter_map(|(name, agent)| {
             let kept = KeptAgent {
                 uid: agent.uid,
+                live: agent.live.len(),
                 totals: agent.retired.clone(),
                 restarts: agent.restarts,
                 exits: agent.exits.clone(),
             };
-            (name.clone(), kept)
+            Some((name.clone(), serde_json::to_value(kept).ok()?))
         });
         let kept = Kept { version: KEPT_VERSION, agents: agents.collect() };
         serde_json::to_string(&kept).ok()
@@ -427,29 +480,26 @@ impl Registry {
         self.unsaved = true;
     }
 
-    /// Takes in what was kept by the run before.
+    /// Takes in what was kept by the run before. What cannot be used of it is named.
     ///
     /// # Errors
-    /// What is wrong with the text; nothing of it is taken then.
-    pub fn restore(&mut self, text: &str) -> Result<(), String> {
+    /// What is wrong with the text as a whole; nothing of it is taken then.
+    pub fn restore(&mut self, text: &str, now: Duration) -> Result<Vec<String>, String> {
         let kept: Kept = serde_json::from_str(text).map_err(|error| error.to_string())?;
         if kept.version != KEPT_VERSION {
             return Err(format!("version {}, this daemon writes {KEPT_VERSION}", kept.version));
         }
-        for (name, kept) in kept.agents.into_iter().take(self.options.max_agents) {
-            if !protocol::is_name(&name) {
-                continue;
+        let mut unusable = Vec::new();
+        for (name, kept) in kept.agents {
+            match serde_json::from_value::<KeptAgent>(kept) {
+                Ok(kept) if protocol::is_name(&name) => {
+                    self.agents.insert(name, Agent::restored(kept, now));
+                }
+                Ok(_) => unusable.push(format!("{name:?}: no name of an agent")),
+                Err(error) => unusable.push(format!("{name:?}: {error}")),
             }
-            let agent = self.agents.entry(name).or_default();
-            agent.uid = kept.uid;
-            agent.retired = kept.totals;
-            agent.restarts = kept.restarts;
-            agent.exits = kept.exits;
-            agent.ended = Some(Presence::Lost("has not reported since the daemon started".into()));
-            agent.add_up();
-            agent.window = Window::starting_from(&agent.current);
         }
-        Ok(())
+        Ok(unusable)
     }
 }
 
@@ -461,6 +511,27 @@ enum Resumed {
 }
 
 impl Agent {
+    fn restored(kept: KeptAgent, now: Duration) -> Self {
+        let mut agent = Self {
+            uid: kept.uid,
+            retired: kept.totals,
+            restarts: kept.restarts,
+            exits: kept.exits,
+            awaited: (kept.live > 0).then(|| (kept.live, now + RETURN_TIME)),
+            ..Self::default()
+        };
+        agent.add_up();
+        agent.window = Window::starting_from(&agent.current);
+        agent
+    }
+
+    /// Whether its counters are whole. After a restart of the daemon they are not, until the
+    /// ledgers that were in use have come back: absent is better than too low.
+    #[must_use]
+    pub fn is_whole(&self, now: Duration) -> bool {
+        self.awaited.is_none_or(|(ledgers, until)| self.live.len() >= ledgers || now >= until)
+    }
+
     fn live_with(&self, file: super::ledger::FileId) -> Option<usize> {
         self.live.iter().position(|live| live.ledger.file() == file)
     }
@@ -491,7 +562,7 @@ impl Agent {
         match (self.begun, &self.ended) {
             (Some(begun), _) => Presence::Running(now.saturating_sub(begun)),
             (None, Some(ended)) => ended.clone(),
-            (None, None) => Presence::Stopped,
+            (None, None) => Presence::Unseen,
         }
     }
 
@@ -610,7 +681,7 @@ mod tests {
         let mut registry = Registry::new(options());
         let (key, file, pen) = connect(&mut registry, "a", 1);
         pen.requests("success", 5);
-        registry.disconnected(key, true);
+        assert!(registry.disconnected(key, true), "the process goes on");
         assert_eq!(requests(&mut registry, "a"), [5, 0, 0, 0, 0]);
         let offer = || Some(file.try_clone().unwrap());
         let again = registry.connect(hello("a"), &peer(0, 1), offer(), at(2)).unwrap();
@@ -652,7 +723,7 @@ mod tests {
         let mut registry = Registry::new(options());
         let (key, _, pen) = connect(&mut registry, "a", 1);
         pen.0.publish(header::CLOSED, 1);
-        registry.disconnected(key, true);
+        assert!(!registry.disconnected(key, true), "nothing is left to wait for");
         registry.refresh(at(9));
         assert_eq!(registry.agents["a"].health.as_ref().unwrap().0, State::Stopped);
         assert!(registry.agents["a"].live.is_empty());
@@ -692,19 +763,70 @@ mod tests {
         let text = registry.take_unsaved().unwrap();
         assert_eq!(registry.take_unsaved(), None);
         let mut next = Registry::new(options());
-        next.restore(&text).unwrap();
+        assert!(next.restore(&text, at(1)).unwrap().is_empty());
         assert_eq!(requests(&mut next, "a"), [0, 6, 0, 0, 1]);
         assert_eq!((next.agents["s"].restarts, next.agents["s"].exits["error"]), (1, 1));
         for rubbish in ["", "{", "{\"version\":1}", "{\"version\":2,\"agents\":{}}", "[]"] {
-            assert!(Registry::new(options()).restore(rubbish).is_err(), "{rubbish}");
+            assert!(Registry::new(options()).restore(rubbish, at(1)).is_err(), "{rubbish}");
         }
+    }
+
+    #[test]
+    fn after_a_restart_counters_are_whole_or_absent() {
+        let mut registry = Registry::new(options());
+        let (first, _, pen) = connect(&mut registry, "a", 1);
+        pen.requests("success", 5);
+        registry.died(first);
+        let (_, file, pen) = connect(&mut registry, "a", 2);
+        pen.requests("success", 7);
+        let mut next = Registry::new(options());
+        next.restore(&registry.take_unsaved().unwrap(), at(100)).unwrap();
+        next.refresh(at(101));
+        assert!(!next.agents["a"].is_whole(at(101)));
+        next.connect(hello("a"), &peer(0, 2), Some(file), at(102)).unwrap();
+        assert_eq!(requests(&mut next, "a"), [12, 0, 0, 0, 0]);
+        assert!(next.agents["a"].is_whole(at(102)));
+        // All of it happened before: nothing in the window.
+        assert_eq!(next.agents["a"].window.success_rate(), None);
+        // One that never comes back is not waited for without end.
+        let mut other = Registry::new(options());
+        registry.keep_unsaved();
+        other.restore(&registry.take_unsaved().unwrap(), at(100)).unwrap();
+        assert!(other.agents["a"].is_whole(at(130)));
+    }
+
+    #[test]
+    fn one_bad_entry_costs_no_other_agent_its_totals() {
+        let mut registry = Registry::new(options());
+        for name in ["a", "b"] {
+            let (key, _, pen) = connect(&mut registry, name, 1);
+            pen.requests("success", 5);
+            registry.died(key);
+        }
+        let text =
+            registry.take_unsaved().unwrap().replacen("\"requests\":[5", "\"requests\":[-5", 1);
+        let mut next = Registry::new(options());
+        let unusable = next.restore(&text, at(1)).unwrap();
+        assert!(unusable.len() == 1 && unusable[0].contains("\"a\""), "{unusable:?}");
+        assert_eq!(requests(&mut next, "b"), [5, 0, 0, 0, 0]);
+    }
+
+    #[test]
+    fn a_supervised_agents_name_belongs_to_the_user_it_runs_as() {
+        let mut registry = Registry::new(options());
+        registry.supervise("s");
+        registry.connect(hello("s"), &peer(66, 1), None, at(1)).unwrap();
+        registry.child_started("s", 42, Some(7), at(1));
+        assert!(registry.connect(hello("s"), &peer(7, 42), None, at(1)).is_ok());
+        let why = registry.connect(hello("s"), &peer(66, 1), None, at(1)).unwrap_err();
+        assert_eq!(why.reason, "name_taken");
     }
 
     #[test]
     fn a_supervised_agent_is_told_of_by_its_supervisor() {
         let mut registry = Registry::new(options());
         registry.supervise("s");
-        registry.child_started("s", 42, at(1));
+        registry.child_started("s", 42, Some(0), at(1));
         assert_eq!(registry.refresh(at(2)).len(), 1);
         assert_eq!(registry.agents["s"].health.as_ref().unwrap().0, State::Starting);
         assert_eq!(registry.roots().first().map(|root| root.pid), Some(42));

@@ -16,6 +16,12 @@ pub const CANCELLED: usize = 3;
 /// Index of `aborted` in [`STATUSES`].
 pub const ABORTED: usize = 4;
 
+/// Error categories, and models, of one agent; what comes after them is counted under [`OTHER`].
+/// A ledger has a bound of its own, but an agent may bring one after another.
+pub const SERIES_LIMIT: usize = 1000;
+/// The category, or model, of what found no place.
+pub const OTHER: &str = "other";
+
 /// Requests, errors, tokens and durations of one agent.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -73,8 +79,10 @@ impl Totals {
 
     /// Adds failed requests of a category.
     pub fn add_error(&mut self, category: &str, count: u64) {
+        let is_full = self.errors.len() >= SERIES_LIMIT;
         match self.errors.get_mut(category) {
             Some(total) => *total = total.saturating_add(count),
+            None if is_full && category != OTHER => self.add_error(OTHER, count),
             None => {
                 self.errors.insert(category.to_owned(), count);
             }
@@ -84,6 +92,9 @@ impl Totals {
     /// Adds tokens of a model.
     pub fn add_tokens(&mut self, model: &str, kind: &str, count: u64) {
         if !self.tokens.contains_key(model) {
+            if self.tokens.len() >= SERIES_LIMIT && model != OTHER {
+                return self.add_tokens(OTHER, kind, count);
+            }
             self.tokens.insert(model.to_owned(), BTreeMap::new());
         }
         let Some(types) = self.tokens.get_mut(model) else { return };
@@ -124,8 +135,13 @@ impl Durations {
         self.classic.fill(0);
     }
 
+    /// Adds to the sum, which stays a number that a double can hold.
+    pub fn add_to_sum(&mut self, seconds: f64) {
+        self.sum = (self.sum + seconds).clamp(0.0, f64::MAX);
+    }
+
     fn add(&mut self, other: &Self) {
-        self.sum += other.sum;
+        self.add_to_sum(other.sum);
         self.zero = self.zero.saturating_add(other.zero);
         let pairs = self.native.iter_mut().zip(&other.native);
         for (own, other) in pairs.chain(self.classic.iter_mut().zip(&other.classic)) {
@@ -188,6 +204,21 @@ mod tests {
         assert_eq!(current.errors, [("gone".to_owned(), 0), ("network".to_owned(), 2)].into());
         assert_eq!(current.tokens, retired.tokens);
         assert_eq!(current.finished(), 15);
+    }
+
+    #[test]
+    fn series_and_sums_are_bounded() {
+        let mut totals = Totals::default();
+        for index in 0..SERIES_LIMIT + 5 {
+            totals.add_error(&format!("c{index}"), 1);
+            totals.add_tokens(&format!("m{index}"), "input", 1);
+        }
+        assert_eq!((totals.errors.len(), totals.errors[OTHER]), (SERIES_LIMIT + 1, 5));
+        assert_eq!((totals.tokens.len(), totals.tokens[OTHER]["input"]), (SERIES_LIMIT + 1, 5));
+        let durations = totals.durations_of(&Shape::durations()).unwrap();
+        durations.add_to_sum(f64::MAX);
+        durations.add_to_sum(f64::MAX);
+        assert_eq!(durations.sum, f64::MAX);
     }
 
     #[test]

@@ -11,6 +11,7 @@ mod worker;
 use crate::{config, daemon};
 use musterd_client::Agent;
 use std::fs;
+use std::io::Write;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
@@ -30,12 +31,17 @@ pub fn run(listen: &str) -> Result<(), String> {
         .map_err(|error| format!("cannot find this program's own file: {error}"))?;
     let text = settings(listen, &folder, &program);
     let config = config::parse(&[("demo settings", &text)]).map_err(|error| error.to_string())?;
-    println!("metrics  http://{listen}/metrics");
-    println!("health   http://{listen}/health");
-    println!("agents   http://{listen}/api/v1/agents");
-    println!("socket   {}", config.agents.socket.display());
-    println!("Three agents report: hasher, solver, and worker, which crashes now and then.");
-    println!("End with Ctrl-C.");
+    let socket = config.agents.socket.display();
+    let text = format!(
+        "metrics  http://{listen}/metrics\n\
+         health   http://{listen}/health\n\
+         agents   http://{listen}/api/v1/agents\n\
+         socket   {socket}\n\
+         Three agents report: hasher, solver, and worker, which crashes now and then.\n\
+         End with Ctrl-C."
+    );
+    // Whoever reads may have gone; the daemon goes on.
+    let _ = writeln!(std::io::stdout(), "{text}");
     daemon::run(config, None)
 }
 

@@ -23,6 +23,8 @@ const ANSWER_LIMIT: usize = 4096;
 const ANSWER_PATIENCE: Duration = Duration::from_secs(5);
 const FIRST_RETRY: Duration = Duration::from_millis(20);
 const LAST_RETRY: Duration = Duration::from_secs(1);
+/// How long the end of an agent may wait for its first handshake.
+const LAST_WORDS: Duration = Duration::from_millis(200);
 /// After a refusal that says it is final: an operator may have changed the daemon's settings.
 const REFUSED_RETRY: Duration = Duration::from_secs(60);
 
@@ -54,6 +56,8 @@ struct Shared {
 #[derive(Default)]
 struct State {
     stopping: bool,
+    /// Whether it is known, for the first time, if there is a daemon.
+    settled: bool,
     stream: Option<UnixStream>,
 }
 
@@ -75,6 +79,9 @@ impl Connection {
                 move || shared.run(&settings, &*host)
             })
             .ok();
+        if thread.is_none() {
+            shared.settle();
+        }
         Self { shared, thread }
     }
 
@@ -86,7 +93,12 @@ impl Connection {
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        let mut state = self.shared.lock();
+        // A short program's counts should arrive: where there is a daemon it answers at once, and
+        // where there is none that is known at once.
+        let state = self.shared.lock();
+        let settled =
+            self.shared.changed.wait_timeout_while(state, LAST_WORDS, |state| !state.settled);
+        let mut state = settled.unwrap_or_else(PoisonError::into_inner).0;
         state.stopping = true;
         if let Some(stream) = state.stream.take() {
             let _ = stream.shutdown(std::net::Shutdown::Both);
@@ -104,6 +116,11 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn settle(&self) {
+        self.lock().settled = true;
+        self.changed.notify_all();
+    }
+
     fn run(&self, settings: &Settings, host: &dyn Host) {
         let mut ledger = None;
         let mut pause = FIRST_RETRY;
@@ -113,6 +130,7 @@ impl Shared {
                 Ok(false) => pause = REFUSED_RETRY,
                 Err(_) => pause = (pause * 2).min(LAST_RETRY),
             }
+            self.settle();
             let state = self.lock();
             let waited = self.changed.wait_timeout_while(state, pause, |state| !state.stopping);
             if waited.unwrap_or_else(PoisonError::into_inner).0.stopping {
@@ -148,6 +166,7 @@ impl Shared {
                 Answer::Refused { retry } => return Ok(retry),
             }
             stream.set_read_timeout(None)?;
+            self.settle();
             // Nothing is ever said here; the read ends when the daemon does.
             let _ = (&stream).read(&mut [0]);
             Ok(true)
