@@ -1,0 +1,35 @@
+#!/usr/bin/env bash
+# scrape_cost.sh - CPU time and memory of musterd against Debian's prometheus-node-exporter, which is
+# fetched with apt-get unless it is installed. Both are asked for the collectors that both have.
+# Says figures and ratios; fails only when one of them does not answer. Arguments: see scrape_cost.py.
+set -euo pipefail
+
+# shellcheck source=tests/daemon.sh
+source "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/../tests/daemon.sh"
+collectors=(cpu diskstats filefd filesystem loadavg meminfo netdev netstat pressure sockstat stat time uname vmstat)
+
+node_exporter=$(command -v prometheus-node-exporter || true)
+if [ -z "$node_exporter" ]; then
+    # Unpacked, not installed: nothing is to start by itself.
+    if ! (cd "$scratch" && apt-get -qq download prometheus-node-exporter 2>apt.log); then
+        echo "skipped: prometheus-node-exporter cannot be had: $(tail -n 1 "$scratch/apt.log")"
+        exit 0
+    fi
+    dpkg -x "$scratch"/prometheus-node-exporter_*.deb "$scratch/node_exporter"
+    node_exporter=$scratch/node_exporter/usr/bin/prometheus-node-exporter
+fi
+
+start_musterd
+ours=$pid
+query=$(printf '&collect[]=%s' "${collectors[@]}")
+our_url="$musterd_url/metrics?${query#&}"
+
+their_url=http://127.0.0.1:$(free_port)/metrics
+address=${their_url#http://}
+start node_exporter "$node_exporter" --web.listen-address="${address%/metrics}" \
+    --web.disable-exporter-metrics --collector.disable-defaults "${collectors[@]/#/--collector.}"
+theirs=$pid
+answers "$their_url"
+
+"$node_exporter" --version 2>&1 | head -n 1
+python3 "$top/benches/scrape_cost.py" musterd "$ours" "$our_url" node_exporter "$theirs" "$their_url" "$@"
