@@ -3,12 +3,14 @@
 //! In reading order: [`protocol`] (what a hello is), [`peer`] (who is at the other end, by the
 //! kernel's word), [`ledger`] (what is written in the shared memory), [`totals`] (counts of one
 //! agent, added up), [`window`] (the last minutes), [`health`] (what that means), [`registry`]
-//! (sole owner of all of it), [`export`] (its families), [`listener`] (the socket).
+//! (sole owner of all of it; `kept` is what it leaves to the next run), [`export`] (its families),
+//! [`listener`] (the socket).
 //!
 //! This room must not know how metrics are written out or who asks for them.
 
 pub mod export;
 pub mod health;
+mod kept;
 pub mod ledger;
 pub mod listener;
 pub mod options;

@@ -1,0 +1,65 @@
+//! What is kept of agents from one run of the daemon to the next, as text and back.
+//!
+//! Must not know where the text is kept.
+
+use super::protocol;
+use super::totals::Totals;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+const VERSION: u32 = 1;
+
+/// One agent.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Kept {
+    /// The user that its name belongs to.
+    pub(super) uid: Option<u32>,
+    /// Ledgers in use, whose counts are not among the totals.
+    pub(super) live: usize,
+    pub(super) totals: Totals,
+    pub(super) restarts: u64,
+    pub(super) exits: BTreeMap<String, u64>,
+}
+
+/// What a text holds.
+#[derive(Debug, PartialEq)]
+pub(super) struct Reading {
+    pub(super) agents: Vec<(String, Kept)>,
+    /// What is wrong with entries that cannot be used.
+    pub(super) unusable: Vec<String>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File<Agent> {
+    version: u32,
+    agents: BTreeMap<String, Agent>,
+}
+
+pub(super) fn write<'a>(agents: impl Iterator<Item = (&'a str, Kept)>) -> String {
+    let agents = agents.map(|(name, kept)| (name.to_owned(), kept)).collect();
+    // Nothing in it can fail to be written: keys are strings, and sums are finite.
+    serde_json::to_string(&File { version: VERSION, agents }).unwrap_or_default()
+}
+
+/// One bad entry costs no other agent its totals.
+///
+/// # Errors
+/// What is wrong with the text as a whole.
+pub(super) fn read(text: &str) -> Result<Reading, String> {
+    let file: File<serde_json::Value> =
+        serde_json::from_str(text).map_err(|error| error.to_string())?;
+    if file.version != VERSION {
+        return Err(format!("version {}, this daemon writes {VERSION}", file.version));
+    }
+    let mut reading = Reading { agents: Vec::new(), unusable: Vec::new() };
+    for (name, kept) in file.agents {
+        match serde_json::from_value(kept) {
+            Ok(kept) if protocol::is_name(&name) => reading.agents.push((name, kept)),
+            Ok(_) => reading.unusable.push(format!("{name:?}: no name of an agent")),
+            Err(error) => reading.unusable.push(format!("{name:?}: {error}")),
+        }
+    }
+    Ok(reading)
+}

@@ -1,0 +1,226 @@
+use super::super::sample::Pen;
+use super::*;
+use musterd_client::layout::header;
+
+fn options() -> Options {
+    let text = crate::config::DEFAULTS;
+    let table: toml::Table = toml::from_str(text).unwrap();
+    let mut options: Options = table["agents"].clone().try_into().unwrap();
+    options.max_agents = 3;
+    options.max_ledgers_per_uid = 4;
+    options
+}
+
+fn hello(agent: &str) -> Hello {
+    Hello {
+        agent: agent.into(),
+        client: String::new(),
+        version: "1".into(),
+        framework: String::new(),
+        heartbeat: None,
+    }
+}
+
+fn peer(uid: u32, pid: u32) -> Peer {
+    Peer { uid, pid: Some(pid), pidfd: None }
+}
+
+fn at(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+fn connect(registry: &mut Registry, name: &str, pid: u32) -> (Key, OwnedFd, Pen) {
+    let welcome = registry.connect(hello(name), &peer(0, pid), None, at(1)).unwrap();
+    let file = welcome.file.unwrap();
+    let pen = Pen::on(&file);
+    (welcome.key, file, pen)
+}
+
+fn requests(registry: &mut Registry, name: &str) -> [u64; 5] {
+    registry.refresh(at(9));
+    registry.agents[name].current.requests
+}
+
+#[test]
+fn totals_never_go_back_when_processes_come_and_go() {
+    let mut registry = Registry::new(options());
+    let (first, _, pen) = connect(&mut registry, "a", 1);
+    pen.requests("success", 5);
+    pen.begin(0, 77);
+    let (second, _, other) = connect(&mut registry, "a", 2);
+    other.requests("success", 3);
+    assert_eq!(requests(&mut registry, "a"), [8, 0, 0, 0, 0]);
+    registry.died(first);
+    registry.died(first);
+    assert_eq!(requests(&mut registry, "a"), [8, 0, 0, 0, 1]);
+    assert_eq!(registry.agents["a"].health.as_ref().unwrap().0, State::Healthy);
+    registry.died(second);
+    assert_eq!(requests(&mut registry, "a"), [8, 0, 0, 0, 1]);
+    assert_eq!(registry.agents["a"].health.as_ref().unwrap().0, State::Lost);
+    let (_, _, pen) = connect(&mut registry, "a", 3);
+    pen.requests("success", 1);
+    assert_eq!(requests(&mut registry, "a"), [9, 0, 0, 0, 1]);
+}
+
+#[test]
+fn a_ledger_comes_back_after_a_break_and_counts_once() {
+    let mut registry = Registry::new(options());
+    let (key, file, pen) = connect(&mut registry, "a", 1);
+    pen.requests("success", 5);
+    assert!(registry.disconnected(key, true), "the process goes on");
+    assert_eq!(requests(&mut registry, "a"), [5, 0, 0, 0, 0]);
+    let offer = || Some(file.try_clone().unwrap());
+    let again = registry.connect(hello("a"), &peer(0, 1), offer(), at(2)).unwrap();
+    assert!(again.file.is_none() && again.answer.contains("resumed"));
+    assert_eq!(requests(&mut registry, "a"), [5, 0, 0, 0, 0]);
+    // The connection before it no longer speaks for the ledger.
+    registry.died(key);
+    assert_eq!(requests(&mut registry, "a"), [5, 0, 0, 0, 0]);
+    assert_eq!(registry.agents["a"].live.len(), 1);
+
+    // A daemon that knows nothing takes it on.
+    let mut next = Registry::new(options());
+    let welcome = next.connect(hello("a"), &peer(0, 1), offer(), at(2)).unwrap();
+    assert!(welcome.answer.contains("resumed"));
+    assert_eq!(requests(&mut next, "a"), [5, 0, 0, 0, 0]);
+    // What happened before is not in the last five minutes.
+    assert_eq!(next.agents["a"].window.success_rate(), None);
+    next.died(welcome.key);
+    // Retired: a child that kept the file gets one of its own.
+    let welcome = next.connect(hello("a"), &peer(0, 9), offer(), at(3)).unwrap();
+    assert!(welcome.file.is_some());
+    assert_eq!(requests(&mut next, "a"), [5, 0, 0, 0, 0]);
+    assert_eq!(next.faults()["not_resumed"], 1);
+}
+
+#[test]
+fn another_process_does_not_speak_for_a_ledger_in_use() {
+    let mut registry = Registry::new(options());
+    let (_, file, _) = connect(&mut registry, "a", 1);
+    for (name, pid) in [("a", 2), ("b", 1)] {
+        let offer = Some(file.try_clone().unwrap());
+        let welcome = registry.connect(hello(name), &peer(0, pid), offer, at(2)).unwrap();
+        assert!(welcome.file.is_some(), "{name} {pid}");
+    }
+}
+
+#[test]
+fn an_agent_that_says_goodbye_is_stopped_not_lost() {
+    let mut registry = Registry::new(options());
+    let (key, _, pen) = connect(&mut registry, "a", 1);
+    pen.0.publish(header::CLOSED, 1);
+    assert!(!registry.disconnected(key, true), "nothing is left to wait for");
+    registry.refresh(at(9));
+    assert_eq!(registry.agents["a"].health.as_ref().unwrap().0, State::Stopped);
+    assert!(registry.agents["a"].live.is_empty());
+}
+
+#[test]
+fn each_limit_refuses_with_its_reason() {
+    let mut registry = Registry::new(options());
+    let mut refused = |name: &str, uid| {
+        registry.connect(hello(name), &peer(uid, 1), None, at(1)).err().map(|why| why.reason)
+    };
+    assert_eq!(refused("a", 0), None);
+    assert_eq!(refused("a", 5), Some("name_taken"));
+    assert_eq!(refused("b", 5), None);
+    assert_eq!(refused("c", 5), None);
+    assert_eq!(refused("d", 5), Some("too_many_agents"));
+    for _ in 0..3 {
+        assert_eq!(refused("a", 0), None);
+    }
+    assert_eq!(refused("a", 0), Some("too_many_ledgers"));
+    let mut strict = options();
+    strict.allow_uids = vec![7];
+    registry.set_options(strict);
+    let why = registry.connect(hello("b"), &peer(5, 1), None, at(1)).unwrap_err();
+    assert_eq!((why.reason, why.retry), ("not_allowed", false));
+}
+
+#[test]
+fn totals_are_kept_from_run_to_run() {
+    let mut registry = Registry::new(options());
+    let (key, _, pen) = connect(&mut registry, "a", 1);
+    pen.requests("error", 6);
+    pen.begin(3, 1);
+    registry.child_ended("s", "error", Presence::Lost("exit code 1".into()));
+    registry.child_restarts("s");
+    registry.died(key);
+    let text = registry.take_unsaved().unwrap();
+    assert_eq!(registry.take_unsaved(), None);
+    let mut next = Registry::new(options());
+    assert!(next.restore(&text, at(1)).unwrap().is_empty());
+    assert_eq!(requests(&mut next, "a"), [0, 6, 0, 0, 1]);
+    assert_eq!((next.agents["s"].restarts, next.agents["s"].exits["error"]), (1, 1));
+    for rubbish in ["", "{", "{\"version\":1}", "{\"version\":2,\"agents\":{}}", "[]"] {
+        assert!(Registry::new(options()).restore(rubbish, at(1)).is_err(), "{rubbish}");
+    }
+}
+
+#[test]
+fn after_a_restart_counters_are_whole_or_absent() {
+    let mut registry = Registry::new(options());
+    let (first, _, pen) = connect(&mut registry, "a", 1);
+    pen.requests("success", 5);
+    registry.died(first);
+    let (_, file, pen) = connect(&mut registry, "a", 2);
+    pen.requests("success", 7);
+    let mut next = Registry::new(options());
+    next.restore(&registry.take_unsaved().unwrap(), at(100)).unwrap();
+    next.refresh(at(101));
+    assert!(!next.agents["a"].is_whole(at(101)));
+    next.connect(hello("a"), &peer(0, 2), Some(file), at(102)).unwrap();
+    assert_eq!(requests(&mut next, "a"), [12, 0, 0, 0, 0]);
+    assert!(next.agents["a"].is_whole(at(102)));
+    // All of it happened before: nothing in the window.
+    assert_eq!(next.agents["a"].window.success_rate(), None);
+    // One that never comes back is not waited for without end.
+    let mut other = Registry::new(options());
+    registry.keep_unsaved();
+    other.restore(&registry.take_unsaved().unwrap(), at(100)).unwrap();
+    assert!(other.agents["a"].is_whole(at(130)));
+}
+
+#[test]
+fn one_bad_entry_costs_no_other_agent_its_totals() {
+    let mut registry = Registry::new(options());
+    for name in ["a", "b"] {
+        let (key, _, pen) = connect(&mut registry, name, 1);
+        pen.requests("success", 5);
+        registry.died(key);
+    }
+    let text = registry.take_unsaved().unwrap().replacen("\"requests\":[5", "\"requests\":[-5", 1);
+    let mut next = Registry::new(options());
+    let unusable = next.restore(&text, at(1)).unwrap();
+    assert!(unusable.len() == 1 && unusable[0].contains("\"a\""), "{unusable:?}");
+    assert_eq!(requests(&mut next, "b"), [5, 0, 0, 0, 0]);
+}
+
+#[test]
+fn a_supervised_agents_name_belongs_to_the_user_it_runs_as() {
+    let mut registry = Registry::new(options());
+    registry.supervise("s");
+    registry.connect(hello("s"), &peer(66, 1), None, at(1)).unwrap();
+    registry.child_started("s", 42, Some(7), at(1));
+    assert!(registry.connect(hello("s"), &peer(7, 42), None, at(1)).is_ok());
+    let why = registry.connect(hello("s"), &peer(66, 1), None, at(1)).unwrap_err();
+    assert_eq!(why.reason, "name_taken");
+}
+
+#[test]
+fn a_supervised_agent_is_told_of_by_its_supervisor() {
+    let mut registry = Registry::new(options());
+    registry.supervise("s");
+    registry.child_started("s", 42, Some(0), at(1));
+    assert_eq!(registry.refresh(at(2)).len(), 1);
+    assert_eq!(registry.agents["s"].health.as_ref().unwrap().0, State::Starting);
+    assert_eq!(registry.roots().first().map(|root| root.pid), Some(42));
+    registry.refresh(at(60));
+    assert_eq!(registry.agents["s"].health.as_ref().unwrap().0, State::Healthy);
+    let (key, _, _) = connect(&mut registry, "s", 42);
+    registry.child_ended("s", "error", Presence::Lost("exit code 3".into()));
+    registry.died(key);
+    registry.refresh(at(61));
+    let (state, reason) = registry.agents["s"].health.clone().unwrap();
+    assert_eq!((state, reason.as_str()), (State::Lost, "exit code 3"));
+}
