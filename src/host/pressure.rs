@@ -76,20 +76,27 @@ pub(super) const ENTRY: Entry = Entry {
 fn configure(options: toml::Deserializer<'_>) -> Result<Builder, toml::de::Error> {
     let _: NoOptions = serde::Deserialize::deserialize(options)?;
     Ok(Arc::new(|root: &Arc<Root>| {
-        Box::new(Pressure { files: RESOURCES.each_ref().map(|resource| root.proc(resource.path)) })
+        let files = RESOURCES.each_ref().map(|resource| Some(root.proc(resource.path)));
+        Box::new(Pressure { files })
     }))
 }
 
 struct Pressure {
-    files: [KernelFile; RESOURCES.len()],
+    /// A kernel that has no such file now will have none until it is booted anew: it is not asked
+    /// again.
+    files: [Option<KernelFile>; RESOURCES.len()],
 }
 
 impl Collector for Pressure {
     fn collect(&mut self, pass: &mut Pass<'_>) -> Result<(), Error> {
-        for (resource, file) in RESOURCES.iter().zip(&mut self.files) {
+        for (resource, slot) in RESOURCES.iter().zip(&mut self.files) {
+            let Some(file) = slot else { continue };
             let text = match file.read(pass.buffer) {
                 Ok(text) => text,
-                Err(_) if !resource.required => continue,
+                Err(_) if !resource.required => {
+                    *slot = None;
+                    continue;
+                }
                 Err(error) => return Err(disabled(error)),
             };
             let stall = parse(text)?;

@@ -5,10 +5,13 @@
 
 use super::meminfo;
 use super::parse::{integer, lines, words};
+use super::prober::{Answer, Prober, Question, Usage, statfs};
 use super::root::{KernelFile, Root};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+/// How long the root file system may take to answer.
+const PATIENCE: Duration = Duration::from_millis(100);
 /// A share of cpu time needs this much time to be a share of.
 const SHORTEST: Duration = Duration::from_secs(1);
 
@@ -29,6 +32,7 @@ pub struct Vitals {
     root: Arc<Root>,
     meminfo: KernelFile,
     stat: KernelFile,
+    prober: Prober,
     buffer: Vec<u8>,
     last: CpuTime,
     measured: Option<(Instant, Option<f64>)>,
@@ -42,6 +46,7 @@ impl Vitals {
             root: Arc::clone(root),
             meminfo: root.proc("meminfo"),
             stat: root.proc("stat"),
+            prober: Prober::new(Arc::new(statfs)),
             buffer: Vec::new(),
             last: CpuTime::default(),
             measured: None,
@@ -50,7 +55,7 @@ impl Vitals {
 
     /// Measures. Asked twice within a second, it gives the same share of cpu time again.
     ///
-    /// The root file system is asked directly: should it hang, so does this call.
+    /// A root file system that hangs is waited for once, for a tenth of a second, and is absent.
     pub fn read(&mut self) -> SystemMetrics {
         SystemMetrics {
             memory_usage_percent: self.meminfo.read_if_there(&mut self.buffer).and_then(memory),
@@ -71,9 +76,14 @@ impl Vitals {
         share
     }
 
-    fn disk(&self) -> Option<f64> {
-        let stat = rustix::fs::statfs(&self.root.rootfs).ok()?;
-        disk(stat.f_blocks, stat.f_bfree, stat.f_bavail)
+    fn disk(&mut self) -> Option<f64> {
+        let root = Question { path: self.root.rootfs.as_path().into(), is_local: false };
+        let mut answers = Vec::new();
+        self.prober.ask(&[root], PATIENCE, Instant::now() + 2 * PATIENCE, &mut answers);
+        match answers.first() {
+            Some(Answer::Usage(usage)) => disk(*usage),
+            _ => None,
+        }
     }
 }
 
@@ -94,10 +104,11 @@ fn memory(text: &[u8]) -> Option<f64> {
     percent(total?.saturating_sub(available?), total?)
 }
 
-/// Used blocks of those that are used or available to users.
-fn disk(blocks: u64, free: u64, available: u64) -> Option<f64> {
-    let used = blocks.saturating_sub(free);
-    percent(used, used.saturating_add(available))
+/// Used space of that which is used or available to users.
+fn disk(usage: Usage) -> Option<f64> {
+    let used = usage.size - usage.free;
+    let whole = used + usage.available;
+    (whole > 0.0).then(|| used / whole * 100.0)
 }
 
 /// Cpu time since boot, in ticks.
@@ -137,8 +148,9 @@ mod tests {
     fn shares() {
         assert_eq!(memory(b"MemTotal: 200 kB\nMemFree: 1 kB\nMemAvailable: 150 kB\n"), Some(25.0));
         assert_eq!(memory(b"MemTotal: 200 kB\n"), None);
-        assert_eq!(disk(100, 50, 30), Some(62.5));
-        assert_eq!(disk(0, 0, 0), None);
+        let usage = Usage { size: 100.0, free: 50.0, available: 30.0, ..Usage::default() };
+        assert_eq!(disk(usage), Some(62.5));
+        assert_eq!(disk(Usage::default()), None);
         let before = cpu_time(b"cpu  10 0 10 80 0 0 0 0 9 9\n").unwrap();
         let after = cpu_time(b"cpu  20 5 10 150 15 0 0 0 9 9\n").unwrap();
         assert_eq!(before.busy_share_since(CpuTime::default()), Some(20.0));
