@@ -54,13 +54,21 @@ impl Root {
 pub struct KernelFile {
     path: PathBuf,
     kept: Option<File>,
+    is_line: bool,
 }
 
 impl KernelFile {
     /// A file at `path`; nothing is opened yet.
     #[must_use]
     pub fn new(path: PathBuf) -> Self {
-        Self { path, kept: None }
+        Self { path, kept: None, is_line: false }
+    }
+
+    /// The same file, known to hold one short line, which one read takes whole: no second one is
+    /// needed to see that there is no more.
+    #[must_use]
+    pub fn line(self) -> Self {
+        Self { is_line: true, ..self }
     }
 
     /// Where it is.
@@ -79,14 +87,15 @@ impl KernelFile {
             _ => Error::Read { path: path.to_owned(), source },
         };
         if let Some(file) = &self.kept {
-            match read_at_start(file, buffer) {
+            match read_at_start(file, self.is_line, buffer) {
                 Ok(length) => return Ok(buffer.get(..length).unwrap_or_default()),
                 // The device behind the file has gone, perhaps to come back under the same name.
                 Err(_) => self.kept = None,
             }
         }
         let file = File::open(&self.path).map_err(|error| failed(&self.path, error))?;
-        let length = read_at_start(&file, buffer).map_err(|error| failed(&self.path, error))?;
+        let length = read_at_start(&file, self.is_line, buffer)
+            .map_err(|error| failed(&self.path, error))?;
         if made_by_kernel(&file) {
             self.kept = Some(file);
         }
@@ -118,7 +127,7 @@ impl KernelFile {
 /// What open(2) or read(2) said, or that the text is over 16 MiB.
 pub fn read_once(path: &Path) -> io::Result<Vec<u8>> {
     let mut buffer = Vec::new();
-    let length = read_at_start(&File::open(path)?, &mut buffer)?;
+    let length = read_at_start(&File::open(path)?, false, &mut buffer)?;
     buffer.truncate(length);
     Ok(buffer.trim_ascii().to_vec())
 }
@@ -127,9 +136,9 @@ fn made_by_kernel(file: &File) -> bool {
     fstatfs(file).is_ok_and(|stat| [PROC_SUPER_MAGIC, SYSFS_MAGIC].contains(&stat.f_type))
 }
 
-/// Reads from the start to the end. The buffer's length is kept at its capacity from one call to
+/// Reads from the start to the end, or one line at once. The buffer's length is kept at its capacity from one call to
 /// the next, so that it is zeroed once; what was read is its first `n` bytes.
-fn read_at_start(file: &File, buffer: &mut Vec<u8>) -> io::Result<usize> {
+fn read_at_start(file: &File, is_line: bool, buffer: &mut Vec<u8>) -> io::Result<usize> {
     if buffer.len() < FIRST_READ {
         buffer.resize(FIRST_READ, 0);
     }
@@ -143,6 +152,7 @@ fn read_at_start(file: &File, buffer: &mut Vec<u8>) -> io::Result<usize> {
         }
         match file.read_at(buffer.get_mut(length..).unwrap_or_default(), length as u64) {
             Ok(0) => return Ok(length),
+            Ok(count) if is_line => return Ok(count),
             Ok(count) => length += count,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error),
