@@ -73,6 +73,8 @@ struct Daemon {
 struct Doors {
     web: Vec<TcpListener>,
     agents: UnixListener,
+    /// The socket's file, where it is ours to remove.
+    made: Option<PathBuf>,
 }
 
 impl Daemon {
@@ -84,9 +86,9 @@ impl Daemon {
         activated: Option<StdUnixListener>,
     ) -> Result<(Self, Doors), String> {
         let web = http::bind(&config.http.listen).await.map_err(|error| error.to_string())?;
-        let agents = match activated {
-            Some(listener) => listener::adopt(listener)?,
-            None => listener::bind(&config.agents)?,
+        let (agents, made) = match activated {
+            Some(listener) => (listener::adopt(listener)?, None),
+            None => (listener::bind(&config.agents)?, Some(config.agents.socket.clone())),
         };
         let instruments = Instruments::new(prometheus::Registry::new())
             .map_err(|error| format!("cannot make the daemon's own instruments: {error}"))?;
@@ -120,7 +122,7 @@ impl Daemon {
             store,
             changed: Rc::new(Notify::new()),
         };
-        Ok((daemon, Doors { web, agents }))
+        Ok((daemon, Doors { web, agents, made }))
     }
 
     /// Serves until a signal says that it is enough.
@@ -176,6 +178,10 @@ impl Daemon {
             supervisor.detach().await;
         }
         agents.abort();
+        if let Some(socket) = doors.made {
+            // One that stays is replaced at the next start.
+            let _ = std::fs::remove_file(socket);
+        }
         drop(stop_web);
         if ended.is_ok() {
             // Ends within the drain time-out of the server's own options.

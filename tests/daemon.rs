@@ -179,6 +179,7 @@ fn a_signal_to_end_drains_and_exits_with_0() {
         let mut node = Node::start("");
         node.signal(signal);
         assert_eq!(node.wait(), 0, "{signal}");
+        assert!(!node.socket().exists(), "{signal}");
     }
 }
 

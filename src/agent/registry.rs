@@ -405,7 +405,10 @@ impl Registry {
             }
             agent.window.observe(now, &agent.current);
             let judged = health::judge(&agent.observations(now), &self.options.health);
-            if agent.health.as_ref().map(|(state, _)| *state) != Some(judged.0) {
+            let before = agent.state();
+            // That one known from before is not there yet is no news.
+            let is_news = before.is_some() || judged.0 != State::Stopped;
+            if is_news && before != Some(judged.0) {
                 changes.push(Change {
                     agent: name.clone(),
                     state: judged.0,
