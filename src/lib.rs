@@ -1,4 +1,37 @@
-//! musterd: one daemon per node.
+//! musterd: one daemon per node. It samples the host and its processes, supervises agents and
+//! collects what they report, and serves all of it as one scrape.
+//!
+//! The rooms, in reading order; each opens with its purpose and what it must not know.
+//!
+//! What all share, without any I/O:
+//! - [`metric`]: what a family is, and the batch that one pass fills.
+//! - [`units`]: how the configuration writes lengths of time and sizes.
+//! - [`clock`]: the one clock of ledgers, agents and the daemon.
+//!
+//! From the kernel to an answer:
+//! - [`host`]: the collectors, one file each, and the one list of them.
+//! - [`process`]: groups of processes, and agents' process trees.
+//! - [`exposition`]: a batch as Prometheus text or OpenMetrics.
+//! - [`sampler`]: the thread that runs the sources against a deadline and renders.
+//! - [`http`]: connections, routes, and scrapes that share a pass.
+//!
+//! From an agent's memory to the same batch:
+//! - [`agent`]: the socket, the ledgers, and the one owner of what is known about agents.
+//! - [`store`]: totals that are kept from one run to the next.
+//!
+//! Agents that the daemon runs:
+//! - [`supervisor`]: what is done, as one pure table, and the processes that it is done to.
+//! - [`pidfd`]: waiting for the end of any process.
+//! - [`supervised`]: the supervisor's reports in the words of the registry of agents.
+//!
+//! What holds it together:
+//! - [`instruments`]: what the daemon measures about itself.
+//! - [`node`]: what this node answers when it is asked.
+//! - [`config`]: files over the shipped defaults, everything checked before anything is bound.
+//! - [`logging`], [`notify`]: the journal, and systemd.
+//! - [`daemon`]: the only wiring: how all of it begins, reloads and ends.
+//! - [`cli`]: the command line.
+//! - [`demo`]: a daemon with three example agents.
 #![forbid(unsafe_code)]
 
 pub mod agent;
