@@ -140,6 +140,7 @@ impl Daemon {
             changed: self.changed.clone(),
             max_connections: self.config.agents.max_connections,
             hello_timeout: self.config.agents.hello_timeout,
+            log_quota: listener::refusal_quota(),
         };
         let mut agents = tokio::task::spawn_local(listener::serve(doors.agents, context));
 

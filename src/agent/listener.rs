@@ -9,6 +9,7 @@ use super::protocol::{self, Frame, HELLO_LIMIT, Hello, Violation};
 use super::registry::{Key, Refusal, Registry};
 use crate::clock;
 use crate::instruments::Instruments;
+use crate::logging::Quota;
 use crate::pidfd::Watch;
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
@@ -22,7 +23,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::Path;
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, Interest};
 use tokio::net::{UnixListener, UnixStream};
 
@@ -93,6 +94,14 @@ pub struct Context {
     pub max_connections: usize,
     /// How long a client may take to say who it is.
     pub hello_timeout: Duration,
+    /// Lines about refusals.
+    pub log_quota: Rc<Quota>,
+}
+
+/// A quota for lines about refusals: all are counted, these are also described.
+#[must_use]
+pub fn refusal_quota() -> Rc<Quota> {
+    Rc::new(Quota::new(20, Duration::from_secs(10)))
 }
 
 /// Accepts for ever. An accept error is logged, counted and outlived.
@@ -110,7 +119,10 @@ pub async fn serve(listener: UnixListener, context: Context) {
         };
         if open.get() >= context.max_connections {
             context.instruments.refused("agent_connections", "too_many");
-            tracing::warn!(limit = context.max_connections, "too many connections from agents");
+            if let Some(left_out) = context.log_quota.take(Instant::now()) {
+                let limit = context.max_connections;
+                tracing::warn!(limit, left_out, "too many connections from agents");
+            }
             continue;
         }
         open.set(open.get() + 1);
@@ -133,7 +145,10 @@ async fn attend(mut stream: UnixStream, context: &Context) {
         Ok(None) => return,
         Err(refusal) => {
             context.instruments.refused("hellos", refusal.reason);
-            tracing::warn!(pid = peer.pid, uid = peer.uid, reason = refusal.text, "agent refused");
+            if let Some(left_out) = context.log_quota.take(Instant::now()) {
+                let (pid, uid, reason) = (peer.pid, peer.uid, &refusal.text);
+                tracing::warn!(pid, uid, reason, left_out, "agent refused");
+            }
             let _ = send(&stream, &protocol::refusal(&refusal.text, refusal.retry), None).await;
             return;
         }

@@ -273,6 +273,9 @@ impl Registry {
         let agent = self.agents.entry(hello.agent.clone()).or_default();
         agent.uid = Some(peer.uid);
         agent.running(now);
+        // What the agent's other ledgers have counted since the last look is recent.
+        agent.add_up();
+        agent.window.observe(now, &agent.current);
         agent.live.push(Live {
             key,
             ledger,
