@@ -39,6 +39,8 @@ pub struct Config {
     pub collectors: Vec<host::Plan>,
     /// `[paths]`, `[host]` and `[processes]` as they are written: what sampling depends on.
     pub sampling: String,
+    /// `[paths]` and `[processes]` as they are written: what the process scan depends on.
+    pub scanning: String,
     /// `[processes]`
     pub processes: process::Options,
     /// `[agents]`
@@ -237,12 +239,8 @@ impl<T> IntoInnerWithSpan<T> for Spanned<T> {
 
 fn resolve(mut merged: Spanned<DeTable<'_>>) -> Result<Config, Fault> {
     let written = merged.get_ref().clone();
-    let mut sampling = String::new();
-    for key in ["paths", "host", "processes"] {
-        if let Some(value) = merged.get_ref().get(key) {
-            write_plain(value.get_ref(), &mut sampling);
-        }
-    }
+    let sampling = write_sections(&written, &["paths", "host", "processes"]);
+    let scanning = write_sections(&written, &["paths", "processes"]);
     let collectors = take_collectors(merged.get_mut());
     let collectors = match collectors {
         Some(table) => host::plan(table).map_err(Fault::Toml)?,
@@ -260,6 +258,7 @@ fn resolve(mut merged: Spanned<DeTable<'_>>) -> Result<Config, Fault> {
         deadline: file.host.deadline,
         collectors,
         sampling,
+        scanning,
         processes: file.processes,
         agents: file.agents,
         definitions,
@@ -327,6 +326,14 @@ fn place_of(table: &DeTable<'_>, key: &str) -> usize {
         (Some(value), None) => value.span().start,
         (None, _) => 0,
     }
+}
+
+fn write_sections(file: &DeTable<'_>, names: &[&str]) -> String {
+    let mut text = String::new();
+    for value in names.iter().filter_map(|name| file.get(*name)) {
+        write_plain(value.get_ref(), &mut text);
+    }
+    text
 }
 
 /// A value without its place in the file, so that a line that has moved is no change.

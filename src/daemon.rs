@@ -20,7 +20,7 @@ use std::cell::RefCell;
 use std::os::unix::net::UnixListener as StdUnixListener;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -62,6 +62,7 @@ struct Daemon {
     instruments: Instruments,
     node: Rc<Node>,
     site: Rc<Site>,
+    scan: Scan,
     supervisor: Supervisor,
     reports: UnboundedReceiver<Report>,
     store: Store,
@@ -99,8 +100,9 @@ impl Daemon {
         let vitals = Vitals::new(&Arc::new(config.root.clone()));
         let node = Node::new(registry.clone(), instruments.clone(), vitals, config.health);
         let node = Rc::new(node);
+        let scan = make_scan(&config);
         let scraper = Scraper::new(
-            start_sampler(&config)?,
+            start_sampler(&config, &scan)?,
             node.clone(),
             instruments.clone(),
             config.deadline,
@@ -117,6 +119,7 @@ impl Daemon {
             instruments,
             node,
             site: Rc::new(site),
+            scan,
             supervisor,
             reports,
             store,
@@ -244,9 +247,13 @@ impl Daemon {
     }
 
     fn apply(&mut self, config: Config) -> Result<(), String> {
-        // Sources start their counters anew; so they are left alone unless they have changed.
+        // A new scan starts its counters anew; so it is left alone unless its own settings change.
+        let rescan = config.scanning != self.config.scanning;
+        let scan = if rescan { make_scan(&config) } else { Arc::clone(&self.scan) };
         if config.sampling != self.config.sampling {
-            self.site.scraper.reconfigure(start_sampler(&config)?, config.deadline);
+            let sampler = start_sampler(&config, &scan)?;
+            self.site.scraper.reconfigure(sampler, config.deadline);
+            self.scan = scan;
         }
         for key in fixed_keys_that_differ(&self.config, &config) {
             tracing::warn!("a change of {key} takes a restart");
@@ -344,7 +351,15 @@ impl Signals {
     }
 }
 
-fn start_sampler(config: &Config) -> Result<Sampler, String> {
+/// The scan of processes, which knows them from pass to pass.
+type Scan = Arc<Mutex<Processes>>;
+
+fn make_scan(config: &Config) -> Scan {
+    let root = Arc::new(config.root.clone());
+    Arc::new(Mutex::new(Processes::new(&root, config.processes.clone())))
+}
+
+fn start_sampler(config: &Config, scan: &Scan) -> Result<Sampler, String> {
     let root = Arc::new(config.root.clone());
     let collectors = config
         .collectors
@@ -352,7 +367,6 @@ fn start_sampler(config: &Config) -> Result<Sampler, String> {
         .filter(|plan| plan.enabled)
         .map(|plan| (plan.name, (plan.builder)(&root)))
         .collect();
-    let processes = Processes::new(&root, config.processes.clone());
-    Sampler::start(collectors, Some(Box::new(processes)))
+    Sampler::start(collectors, Some(Box::new(Arc::clone(scan))))
         .map_err(|error| format!("cannot start the sampler thread: {error}"))
 }

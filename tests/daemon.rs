@@ -174,6 +174,25 @@ fn a_reload_takes_what_is_good_and_keeps_the_old_for_what_is_bad() {
 }
 
 #[test]
+fn a_reload_of_the_host_leaves_counters_of_processes_alone() {
+    let node = Node::start("");
+    let program = node.folder.0.join("brief-one");
+    std::fs::copy("/bin/sleep", &program).unwrap();
+    let mut child = Command::new(&program).arg("1000").spawn().unwrap();
+    let group = ["groupname=\"brief-one\""];
+    let count = || node.metrics().sum("namedprocess_namegroup_num_procs", &group);
+    until("it is seen", || count() == Some(1.0));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    until("its end is seen", || count() == Some(0.0));
+    node.configure("host.collectors.uname.enabled = false");
+    node.signal("HUP");
+    node.until_logged("configuration read anew");
+    assert_eq!(node.metrics().sum("node_uname_info", &[]), None);
+    assert_eq!(count(), Some(0.0), "the group is still known");
+}
+
+#[test]
 fn a_signal_to_end_drains_and_exits_with_0() {
     for signal in ["TERM", "INT"] {
         let mut node = Node::start("");

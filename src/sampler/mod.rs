@@ -57,14 +57,24 @@ pub trait ProcessScan: Send {
     ) -> Result<(), Error>;
 }
 
-impl ProcessScan for Processes {
+/// Shared, so that a new sampler goes on with what the one before knows of the processes. At most
+/// one of them scans: another, while that one hangs, goes without.
+impl ProcessScan for Arc<Mutex<Processes>> {
     fn collect(
         &mut self,
         pass: &mut Pass<'_>,
         agents: &[AgentRoot],
         groups: bool,
     ) -> Result<(), Error> {
-        Self::collect(self, pass, agents, groups)
+        match self.try_lock() {
+            Ok(mut processes) => processes.collect(pass, agents, groups),
+            Err(TryLockError::Poisoned(processes)) => {
+                processes.into_inner().collect(pass, agents, groups)
+            }
+            Err(TryLockError::WouldBlock) => {
+                Err(Error::NoData("an earlier scan of the processes has not ended".to_owned()))
+            }
+        }
     }
 }
 
