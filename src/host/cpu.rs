@@ -67,7 +67,7 @@ fn configure(options: toml::Deserializer<'_>) -> Result<Builder, toml::de::Error
         // Who asks for flags or bugs asks for the information they are part of.
         let info = *info || flags_include.is_set() || bugs_include.is_set();
         Box::new(Cpu {
-            stat: root.proc("stat"),
+            stat: root.proc("stat").single(),
             guest: *guest,
             cpus: Table::default(),
             topology: Topology::new(root),

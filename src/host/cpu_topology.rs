@@ -50,7 +50,7 @@ impl Topology {
             let Some(core) = identity("core_id") else { continue };
             let counter = |file| {
                 let path = cpu.join("thermal_throttle").join(file);
-                path.exists().then(|| KernelFile::new(path).line())
+                path.exists().then(|| KernelFile::new(path).single())
             };
             if let Some(file) = counter("core_throttle_count") {
                 cores.entry((package, core)).or_insert(file);

@@ -20,7 +20,7 @@ pub(super) const ENTRY: Entry =
 fn configure(options: toml::Deserializer<'_>) -> Result<Builder, toml::de::Error> {
     let _: NoOptions = serde::Deserialize::deserialize(options)?;
     Ok(Arc::new(|root: &Arc<Root>| {
-        Box::new(FileHandles { file: root.proc("sys/fs/file-nr").line() })
+        Box::new(FileHandles { file: root.proc("sys/fs/file-nr").single() })
     }))
 }
 

@@ -19,7 +19,7 @@ pub(super) const ENTRY: Entry = Entry { name: "loadavg", families: FAMILIES, par
 
 fn configure(options: toml::Deserializer<'_>) -> Result<Builder, toml::de::Error> {
     let _: NoOptions = serde::Deserialize::deserialize(options)?;
-    Ok(Arc::new(|root: &Arc<Root>| Box::new(LoadAverage { file: root.proc("loadavg").line() })))
+    Ok(Arc::new(|root: &Arc<Root>| Box::new(LoadAverage { file: root.proc("loadavg").single() })))
 }
 
 struct LoadAverage {

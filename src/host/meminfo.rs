@@ -20,7 +20,7 @@ pub(super) const ENTRY: Entry =
 
 fn configure(options: toml::Deserializer<'_>) -> Result<Builder, toml::de::Error> {
     let _: NoOptions = serde::Deserialize::deserialize(options)?;
-    Ok(Arc::new(|root: &Arc<Root>| Box::new(MemInfo { file: root.proc("meminfo") })))
+    Ok(Arc::new(|root: &Arc<Root>| Box::new(MemInfo { file: root.proc("meminfo").single() })))
 }
 
 struct MemInfo {

@@ -143,7 +143,7 @@ impl Device {
         Self {
             labels: Labels::new(&[("device", name)]),
             values: [0; COLUMNS],
-            no_handler: KernelFile::new(no_handler).line(),
+            no_handler: KernelFile::new(no_handler).single(),
         }
     }
 }

@@ -32,8 +32,9 @@ fn configure(options: toml::Deserializer<'_>) -> Result<Builder, toml::de::Error
     Ok(Arc::new(move |root: &Arc<Root>| {
         Box::new(NetStat {
             fields: options.fields.clone(),
-            pairs: ["netstat", "snmp"].map(|name| (net::file(root, name), Table::default())),
-            snmp6: (net::file(root, "snmp6"), Table::default()),
+            pairs: ["netstat", "snmp"]
+                .map(|name| (net::file(root, name).single(), Table::default())),
+            snmp6: (net::file(root, "snmp6").single(), Table::default()),
         })
     }))
 }

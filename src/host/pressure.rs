@@ -76,7 +76,7 @@ pub(super) const ENTRY: Entry = Entry {
 fn configure(options: toml::Deserializer<'_>) -> Result<Builder, toml::de::Error> {
     let _: NoOptions = serde::Deserialize::deserialize(options)?;
     Ok(Arc::new(|root: &Arc<Root>| {
-        let files = RESOURCES.each_ref().map(|resource| Some(root.proc(resource.path)));
+        let files = RESOURCES.each_ref().map(|resource| Some(root.proc(resource.path).single()));
         Box::new(Pressure { files })
     }))
 }

@@ -54,21 +54,22 @@ impl Root {
 pub struct KernelFile {
     path: PathBuf,
     kept: Option<File>,
-    is_line: bool,
+    is_single: bool,
 }
 
 impl KernelFile {
     /// A file at `path`; nothing is opened yet.
     #[must_use]
     pub fn new(path: PathBuf) -> Self {
-        Self { path, kept: None, is_line: false }
+        Self { path, kept: None, is_single: false }
     }
 
-    /// The same file, known to hold one short line, which one read takes whole: no second one is
-    /// needed to see that there is no more.
+    /// The same file, known to be written by the kernel in one go (single_open() in its sources, or
+    /// an attribute of sysfs or sysctl): a read that does not fill the buffer has taken it whole,
+    /// and no second one is needed to see that there is no more.
     #[must_use]
-    pub fn line(self) -> Self {
-        Self { is_line: true, ..self }
+    pub fn single(self) -> Self {
+        Self { is_single: true, ..self }
     }
 
     /// Where it is.
@@ -87,14 +88,14 @@ impl KernelFile {
             _ => Error::Read { path: path.to_owned(), source },
         };
         if let Some(file) = &self.kept {
-            match read_at_start(file, self.is_line, buffer) {
+            match read_at_start(file, self.is_single, buffer) {
                 Ok(length) => return Ok(buffer.get(..length).unwrap_or_default()),
                 // The device behind the file has gone, perhaps to come back under the same name.
                 Err(_) => self.kept = None,
             }
         }
         let file = File::open(&self.path).map_err(|error| failed(&self.path, error))?;
-        let length = read_at_start(&file, self.is_line, buffer)
+        let length = read_at_start(&file, self.is_single, buffer)
             .map_err(|error| failed(&self.path, error))?;
         if made_by_kernel(&file) {
             self.kept = Some(file);
@@ -136,9 +137,9 @@ fn made_by_kernel(file: &File) -> bool {
     fstatfs(file).is_ok_and(|stat| [PROC_SUPER_MAGIC, SYSFS_MAGIC].contains(&stat.f_type))
 }
 
-/// Reads from the start to the end, or one line at once. The buffer's length is kept at its capacity from one call to
+/// Reads from the start to the end. The buffer's length is kept at its capacity from one call to
 /// the next, so that it is zeroed once; what was read is its first `n` bytes.
-fn read_at_start(file: &File, is_line: bool, buffer: &mut Vec<u8>) -> io::Result<usize> {
+fn read_at_start(file: &File, is_single: bool, buffer: &mut Vec<u8>) -> io::Result<usize> {
     if buffer.len() < FIRST_READ {
         buffer.resize(FIRST_READ, 0);
     }
@@ -152,8 +153,12 @@ fn read_at_start(file: &File, is_line: bool, buffer: &mut Vec<u8>) -> io::Result
         }
         match file.read_at(buffer.get_mut(length..).unwrap_or_default(), length as u64) {
             Ok(0) => return Ok(length),
-            Ok(count) if is_line => return Ok(count),
-            Ok(count) => length += count,
+            Ok(count) => {
+                length += count;
+                if is_single && length < buffer.len() {
+                    return Ok(length);
+                }
+            }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error),
         }

@@ -18,7 +18,7 @@ pub(super) const ENTRY: Entry = Entry { name: "sockstat", families: &[FIELD], pa
 fn configure(options: toml::Deserializer<'_>) -> Result<Builder, toml::de::Error> {
     let _: NoOptions = serde::Deserialize::deserialize(options)?;
     Ok(Arc::new(|root: &Arc<Root>| {
-        let files = ["sockstat", "sockstat6"].map(|name| net::file(root, name));
+        let files = ["sockstat", "sockstat6"].map(|name| net::file(root, name).single());
         Box::new(SockStat { files, page_size: rustix::param::page_size(), name: Vec::new() })
     }))
 }

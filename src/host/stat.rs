@@ -62,7 +62,7 @@ fn configure(options: toml::Deserializer<'_>) -> Result<Builder, toml::de::Error
     let Options { softirq } = serde::Deserialize::deserialize(options)?;
     Ok(Arc::new(move |root: &Arc<Root>| {
         let vectors = VECTORS.map(|vector| Labels::new(&[("vector", vector)]));
-        Box::new(Stat { file: root.proc("stat"), softirq, vectors })
+        Box::new(Stat { file: root.proc("stat").single(), softirq, vectors })
     }))
 }
 

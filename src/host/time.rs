@@ -71,7 +71,7 @@ fn devices(root: &Root) -> Vec<Device> {
     names.sort();
     let source = |number: usize, name: &std::ffi::OsStr, file: &str| Source {
         number: number.to_string(),
-        file: KernelFile::new(folder.join(name).join(file)).line(),
+        file: KernelFile::new(folder.join(name).join(file)).single(),
         text: Vec::new(),
         labels: Vec::new(),
     };
