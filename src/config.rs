@@ -465,6 +465,8 @@ mod tests {
             ("[agents]\nledger_size = '1B'", "a.toml:2:15: agents.ledger_size is 1 bytes"),
             ("[agents]\nsocket_mode = '0999'", "a.toml:2:15: \"0999\" is not a mode"),
             ("\n[http]\nmax_scrapes = 0", "a.toml:3:15: http.max_scrapes is 0"),
+            ("[http]\nmax_connections = 0", "a.toml:2:19: http.max_connections is 0"),
+            ("[http]\nidle_timeout = '0s'", "a.toml:2:16: http.idle_timeout is 0"),
             ("[health]\ncpu_degraded = 101", "a.toml:2:16: health.cpu_degraded is 101"),
             ("[log]\nlevel = 'loud'", "a.toml:2:9: unknown variant `loud`"),
             ("[[agent]]\nname = 'a'\n", "a.toml:1:1: missing field `command`"),

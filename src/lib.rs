@@ -6,6 +6,7 @@
 //! What all share, without any I/O:
 //! - [`metric`]: what a family is, and the batch that one pass fills.
 //! - [`units`]: how the configuration writes lengths of time and sizes.
+//! - [`names`]: what an agent may be called.
 //! - [`clock`]: the one clock of ledgers, agents and the daemon.
 //!
 //! From the kernel to an answer:
@@ -46,6 +47,7 @@ pub mod http;
 pub mod instruments;
 pub mod logging;
 pub mod metric;
+pub mod names;
 pub mod node;
 pub mod notify;
 pub mod pidfd;

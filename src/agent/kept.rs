@@ -2,8 +2,8 @@
 //!
 //! Must not know where the text is kept.
 
-use super::protocol;
 use super::totals::Totals;
+use crate::names::is_name;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -56,7 +56,7 @@ pub(super) fn read(text: &str) -> Result<Reading, String> {
     let mut reading = Reading { agents: Vec::new(), unusable: Vec::new() };
     for (name, kept) in file.agents {
         match serde_json::from_value(kept) {
-            Ok(kept) if protocol::is_name(&name) => reading.agents.push((name, kept)),
+            Ok(kept) if is_name(&name) => reading.agents.push((name, kept)),
             Ok(_) => reading.unusable.push(format!("{name:?}: no name of an agent")),
             Err(error) => reading.unusable.push(format!("{name:?}: {error}")),
         }

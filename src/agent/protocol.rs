@@ -3,14 +3,13 @@
 //!
 //! Must not know sockets, or what becomes of an agent.
 
+use crate::names::{NAME_LIMIT, is_name};
 use serde::Deserialize;
 use std::fmt;
 use std::time::Duration;
 
 /// Bytes of a hello, line feed included.
 pub const HELLO_LIMIT: usize = 4096;
-/// Bytes of an agent's name.
-pub const NAME_LIMIT: usize = 64;
 /// Bytes of what an agent says of itself beside its name.
 pub const TEXT_LIMIT: usize = 64;
 /// The longest heartbeat interval that is a promise.
@@ -127,13 +126,6 @@ fn parse(line: &[u8]) -> Result<Hello, Violation> {
         framework: text("framework", line.framework)?,
         heartbeat,
     })
-}
-
-/// Whether a text can be the name of an agent: 1 to 64 of `A-Z a-z 0-9 _ . -`.
-#[must_use]
-pub fn is_name(text: &str) -> bool {
-    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
-    (1..=NAME_LIMIT).contains(&text.len()) && text.bytes().all(allowed)
 }
 
 /// The answer to a hello that was accepted with a new ledger.

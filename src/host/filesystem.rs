@@ -86,14 +86,8 @@ struct Options {
     mount_points_exclude: Pattern,
     fs_types_include: Pattern,
     fs_types_exclude: Pattern,
-    #[serde(deserialize_with = "duration")]
+    #[serde(with = "crate::units::duration")]
     mount_timeout: Duration,
-}
-
-fn duration<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-    let text: String = serde::Deserialize::deserialize(deserializer)?;
-    let wanted = |error| format!("`{text}` is not a duration such as \"5s\": {error}");
-    humantime::parse_duration(&text).map_err(|error| serde::de::Error::custom(wanted(error)))
 }
 
 fn configure(options: toml::Deserializer<'_>) -> Result<Builder, toml::de::Error> {

@@ -245,7 +245,7 @@ mod tests {
         assert!(message.starts_with("`(` is not a regular expression: "), "{message}");
         let (message, _) =
             refusal(&DEFAULTS.replace("mount_timeout = \"5s\"", "mount_timeout = \"x\""));
-        assert!(message.starts_with("`x` is not a duration"), "{message}");
+        assert!(message.starts_with("\"x\" is not a length of time"), "{message}");
         let (message, _) = refusal("host.collectors.cpu = 3\n");
         assert_eq!(message, "`cpu` is not a table");
         let (message, _) = refusal("[host.collectors]\n");

@@ -47,30 +47,6 @@ pub struct Options {
 }
 
 impl Options {
-    /// Checks what the types do not.
-    ///
-    /// # Errors
-    /// The key whose value makes no sense, and what was wanted.
-    pub fn validate(&self) -> Result<(), String> {
-        for (key, value) in
-            [("max_connections", self.max_connections), ("max_scrapes", self.max_scrapes)]
-        {
-            if value == 0 {
-                return Err(format!("http.{key} is 0: wanted at least 1"));
-            }
-        }
-        for (key, value) in [
-            ("header_timeout", self.header_timeout),
-            ("write_timeout", self.write_timeout),
-            ("idle_timeout", self.idle_timeout),
-        ] {
-            if value.is_zero() {
-                return Err(format!("http.{key} is 0: wanted a length of time"));
-            }
-        }
-        Ok(())
-    }
-
     fn timeouts(&self) -> Timeouts {
         Timeouts { header: self.header_timeout, write: self.write_timeout, idle: self.idle_timeout }
     }
@@ -99,19 +75,10 @@ mod tests {
     #[test]
     fn the_shipped_values_are_sound() {
         let Shipped { http, host } = shipped();
-        assert_eq!(http.validate(), Ok(()));
         assert_eq!(host.deadline, Duration::from_secs(2));
         assert!(http.listen.iter().all(|address| address.ip().is_loopback()));
         assert!(http.idle_timeout > Duration::from_secs(60), "a scrape interval");
         assert!(http.header_timeout < http.idle_timeout);
-    }
-
-    #[test]
-    fn senseless_values_are_named() {
-        let none = Options { max_connections: 0, ..shipped().http };
-        assert!(none.validate().unwrap_err().contains("http.max_connections is 0"));
-        let hasty = Options { idle_timeout: Duration::ZERO, ..shipped().http };
-        assert!(hasty.validate().unwrap_err().contains("http.idle_timeout is 0"));
     }
 
     #[test]

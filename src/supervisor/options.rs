@@ -4,6 +4,7 @@
 //! far as its text goes.
 
 use super::policy::{Policy, Restart};
+use crate::names::{NAME_LIMIT, is_name};
 use crate::units::{duration, optional_duration};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,8 +12,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Longest name of an agent, in bytes.
-const NAME_LIMIT: usize = 64;
 /// Longest wait that can be configured, so that no sum of times overflows.
 const WAIT_LIMIT: Duration = Duration::from_secs(24 * 60 * 60);
 /// Highest start limit: the times of that many starts are remembered.
@@ -166,8 +165,7 @@ fn policy_of(entry: Option<&AgentEntry>, defaults: &Defaults) -> Policy {
 /// # Errors
 /// What was wanted.
 pub fn check_name(name: &str) -> Result<(), String> {
-    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
-    if (1..=NAME_LIMIT).contains(&name.len()) && name.bytes().all(allowed) {
+    if is_name(name) {
         return Ok(());
     }
     Err(format!(

@@ -9,23 +9,20 @@
 //! Must not know when or why a process is made or ended.
 
 use super::{stat, user};
+use crate::pidfd::{self, Watch};
 use crate::supervisor::machine::Signal;
 use crate::supervisor::options::Launch;
 use crate::supervisor::policy::Exit;
 use rustix::process::{
-    Pid, PidfdFlags, Signal as UnixSignal, WaitId, WaitIdOptions, geteuid, kill_process_group,
-    pidfd_open, waitid,
+    Pid, Signal as UnixSignal, WaitId, WaitIdOptions, geteuid, kill_process_group, waitid,
 };
 use std::ffi::OsString;
 use std::fs::File;
 use std::io;
-use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
-use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
 
 /// What a process gets of the daemon's own environment, where it is set there.
 const INHERITED: [&str; 4] = ["PATH", "HOME", "LANG", "TZ"];
@@ -40,7 +37,7 @@ pub(super) struct Process {
     pid: Pid,
     start_time: u64,
     /// Readable once the leader has ended.
-    leader: AsyncFd<OwnedFd>,
+    leader: Watch,
 }
 
 /// Makes a process that writes to `output`. Blocks until its program has been loaded, which on a
@@ -124,12 +121,8 @@ fn pid_of(number: u32) -> io::Result<Pid> {
         .ok_or_else(|| io::Error::other(format!("{number} is not a process number")))
 }
 
-/// tokio calls this constructor unsound because some types may name another file at each call. An
-/// `OwnedFd` does not, and the constructor in its place is unsafe, which this crate forbids.
-#[allow(deprecated)]
-fn watch(pid: Pid) -> io::Result<AsyncFd<OwnedFd>> {
-    let pidfd = pidfd_open(pid, PidfdFlags::empty())?;
-    AsyncFd::with_interest(pidfd, Interest::READABLE)
+fn watch(pid: Pid) -> io::Result<Watch> {
+    Watch::new(pidfd::open(pid.as_raw_nonzero().get().unsigned_abs())?)
 }
 
 /// Takes over a process that an earlier daemon made: `None` if it has ended, or its number now
@@ -166,8 +159,7 @@ impl Process {
 
     /// Waits for the leader to end. May be dropped and called again.
     pub(super) async fn exited(&self) -> Exit {
-        // A pidfd becomes readable once and stays so; an error would be of the runtime's end.
-        let _ = self.leader.readable().await;
+        self.leader.ended().await;
         let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT | WaitIdOptions::NOHANG;
         let Ok(Some(status)) = waitid(WaitId::Pid(self.pid), options) else {
             return Exit::Unknown;
@@ -187,7 +179,7 @@ impl Process {
             match watch(member) {
                 // Compared after opening: the number may have passed to another meanwhile.
                 Ok(watched) if stat::is_member(member, self.pid) => {
-                    let _ = watched.readable().await;
+                    watched.ended().await;
                 }
                 _ => tokio::time::sleep(LOOK_AGAIN).await,
             }
