@@ -445,7 +445,7 @@ mod tests {
         assert_eq!(defaults.sampling, written.sampling);
         assert_eq!(defaults.agents, written.agents);
         let planned: Vec<_> = defaults.collectors.iter().map(|plan| plan.name).collect();
-        assert!(host::COLLECTORS.iter().all(|entry| planned.contains(&entry.name)));
+        assert!(host::collectors().all(|entry| planned.contains(&entry.name)));
         assert!(defaults.definitions.is_empty());
     }
 

@@ -4,12 +4,12 @@
 
 mod host_fixture;
 
+use host_fixture::{Host, LIVE, plans, roots};
 use musterd::exposition::Format;
+use musterd::host::root::Root;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-
-const COMPARED: &str =
-    "cpu,meminfo,loadavg,stat,vmstat,diskstats,netdev,netstat,sockstat,pressure,time,filefd";
+use std::sync::Arc;
 
 #[test]
 fn families_are_those_of_node_exporter() {
@@ -26,17 +26,15 @@ fn families_are_those_of_node_exporter() {
     let unpacked = Command::new("tar").arg("-xJf").arg(fixtures).arg("-C").arg(&folder).status();
     assert!(unpacked.unwrap().success());
 
-    let config = host_fixture::changed(&[
-        ("info = false", "info = true"),
-        ("flags_include = \"\"", "flags_include = '^(aes|avx.?|constant_tsc)$'"),
-        ("bugs_include = \"\"", "bugs_include = '^(cpu_meltdown|spectre_.*|mds)$'"),
-        ("softirq = false", "softirq = true"),
-    ]);
-    let root = host_fixture::roots(&folder, "udev/data");
-    let without = ["filesystem", "uname", "netdev"];
-    let mut shown = host_fixture::Host::new(&root, &config, &without).pass(Format::Text);
+    let options = include_str!("conformance.toml").replace("FIXTURES", folder.to_str().unwrap());
+    let plans = plans(&options);
     // Network devices are not in the fixtures: the expected ones are of any machine's `lo`.
+    let is_compared = |name| name != "netdev" && name != "timex" && !LIVE.contains(&name);
+    let compared: Vec<_> = plans.iter().filter(|plan| is_compared(plan.name)).collect();
+    let mut shown =
+        Host::new(&roots(&folder, "udev/data"), compared.iter().copied()).pass(Format::Text);
     shown += &live_loopback();
+    let names: Vec<_> = compared.iter().map(|plan| plan.name).chain(["netdev"]).collect();
 
     let actual = folder.join("actual.prom");
     std::fs::write(&actual, shown).unwrap();
@@ -45,7 +43,7 @@ fn families_are_those_of_node_exporter() {
         .args([node_exporter.join("expected.prom"), actual])
         .arg("--collectors")
         .arg(node_exporter.join("collectors.tsv"))
-        .args(["--only", COMPARED, "--verbose"])
+        .args(["--only", &names.join(","), "--verbose"])
         .output()
         .unwrap();
     std::fs::remove_dir_all(&folder).unwrap();
@@ -55,15 +53,13 @@ fn families_are_those_of_node_exporter() {
 }
 
 fn live_loopback() -> String {
-    let root = std::sync::Arc::new(musterd::host::root::Root {
+    let root = Arc::new(Root {
         procfs: "/proc".into(),
         sysfs: "/sys".into(),
         rootfs: "/".into(),
         udev_data: "/run/udev/data".into(),
     });
-    let config = host_fixture::changed(&[("device_include = \"\"", "device_include = '^lo$'")]);
-    let plans = host_fixture::plans(&config);
-    let others: Vec<_> =
-        plans.iter().map(|plan| plan.name).filter(|name| *name != "netdev").collect();
-    host_fixture::Host::new(&root, &config, &others).pass(Format::Text)
+    let plans = plans("[netdev]\ndevice_include = '^lo$'\n");
+    let netdev = plans.iter().filter(|plan| plan.name == "netdev");
+    Host::new(&root, netdev).pass(Format::Text)
 }

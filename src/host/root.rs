@@ -4,8 +4,10 @@
 //! Must not know what any file contains.
 
 use super::Error;
+use super::kept::Kept;
 use rustix::event::{PollFd, PollFlags, poll};
-use rustix::fs::{FsWord, fstatfs};
+use rustix::fs::{FsWord, fstat, fstatfs};
+use rustix::io::Errno;
 use rustix::time::Timespec;
 use std::fs::File;
 use std::io;
@@ -48,20 +50,23 @@ impl Root {
 }
 
 /// A kernel file that is read at every pass: opened once and read again with pread(2), which
-/// makes proc and sysfs produce the text anew. Any other file system's files (a fixture's) are
-/// opened each time, since they may be replaced under the same name.
+/// makes proc and sysfs produce the text anew. A file that has been removed, or replaced by another
+/// of the same name, is opened again. Where too many descriptors are kept already, it is opened
+/// each time.
 #[derive(Debug)]
 pub struct KernelFile {
     path: PathBuf,
-    kept: Option<File>,
+    kept: Option<Kept<File>>,
     is_single: bool,
+    /// Of proc or sysfs, whose files say by an error that they have gone.
+    is_kernels: bool,
 }
 
 impl KernelFile {
     /// A file at `path`; nothing is opened yet.
     #[must_use]
     pub fn new(path: PathBuf) -> Self {
-        Self { path, kept: None, is_single: false }
+        Self { path, kept: None, is_single: false, is_kernels: false }
     }
 
     /// The same file, known to be written by the kernel in one go (single_open() in its sources, or
@@ -83,23 +88,23 @@ impl KernelFile {
     /// # Errors
     /// [`Error::NoData`] where there is no such file, [`Error::Read`] where it cannot be read.
     pub fn read<'b>(&mut self, buffer: &'b mut Vec<u8>) -> Result<&'b [u8], Error> {
-        let failed = |path: &Path, source: io::Error| match source.kind() {
-            io::ErrorKind::NotFound => Error::NoData(format!("{} does not exist", path.display())),
-            _ => Error::Read { path: path.to_owned(), source },
-        };
-        if let Some(file) = &self.kept {
+        if let Some(file) = &self.kept
+            && (self.is_kernels || fstat(&**file).is_ok_and(|stat| stat.st_nlink > 0))
+        {
             match read_at_start(file, self.is_single, buffer) {
                 Ok(length) => return Ok(buffer.get(..length).unwrap_or_default()),
-                // The device behind the file has gone, perhaps to come back under the same name.
-                Err(_) => self.kept = None,
+                Err(error) if is_an_answer(&error) => return Err(not_read(&self.path, error)),
+                Err(_) => {}
             }
         }
-        let file = File::open(&self.path).map_err(|error| failed(&self.path, error))?;
-        let length = read_at_start(&file, self.is_single, buffer)
-            .map_err(|error| failed(&self.path, error))?;
-        if made_by_kernel(&file) {
-            self.kept = Some(file);
+        self.kept = None;
+        let file = File::open(&self.path).map_err(|error| not_read(&self.path, error))?;
+        let read = read_at_start(&file, self.is_single, buffer);
+        if read.as_ref().err().is_none_or(is_an_answer) {
+            self.is_kernels = made_by_kernel(&file);
+            self.kept = Kept::new(file);
         }
+        let length = read.map_err(|error| not_read(&self.path, error))?;
         Ok(buffer.get(..length).unwrap_or_default())
     }
 
@@ -109,7 +114,7 @@ impl KernelFile {
     #[must_use]
     pub fn is_same_mount_table(&self) -> bool {
         let Some(file) = &self.kept else { return false };
-        let mut asked = [PollFd::new(file, PollFlags::PRI)];
+        let mut asked = [PollFd::new(&**file, PollFlags::PRI)];
         let now = Timespec { tv_sec: 0, tv_nsec: 0 };
         poll(&mut asked, Some(&now)) == Ok(0)
     }
@@ -131,6 +136,22 @@ pub fn read_once(path: &Path) -> io::Result<Vec<u8>> {
     let length = read_at_start(&File::open(path)?, false, &mut buffer)?;
     buffer.truncate(length);
     Ok(buffer.trim_ascii().to_vec())
+}
+
+/// The error of a collector that could not open or read a file.
+pub(super) fn not_read(path: &Path, source: io::Error) -> Error {
+    match source.kind() {
+        io::ErrorKind::NotFound => Error::NoData(format!("{} does not exist", path.display())),
+        _ => Error::Read { path: path.to_owned(), source },
+    }
+}
+
+/// Whether an error of read(2) is what the device has to say (this link has no speed, this sensor
+/// is not ready), not a sign that the device has gone, perhaps to come back under the same name.
+fn is_an_answer(error: &io::Error) -> bool {
+    let answers =
+        [Errno::INVAL, Errno::OPNOTSUPP, Errno::AGAIN, Errno::NODATA, Errno::BUSY, Errno::PERM];
+    Errno::from_io_error(error).is_some_and(|error| answers.contains(&error))
 }
 
 fn made_by_kernel(file: &File) -> bool {

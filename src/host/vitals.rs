@@ -3,10 +3,10 @@
 //!
 //! Must not know about health: which numbers are bad is decided elsewhere.
 
-use super::meminfo;
+use super::memory::meminfo;
 use super::parse::{integer, lines, words};
-use super::prober::{Answer, Prober, Question, Usage, statfs};
 use super::root::{KernelFile, Root};
+use super::storage::prober::{Answer, Prober, Question, Usage, statfs};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 

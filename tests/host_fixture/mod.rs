@@ -1,4 +1,4 @@
-//! What the tests of the host's collectors share: a pass over a tree of fixtures.
+//! What the tests of the host's collectors share: passes over a tree of fixtures.
 #![allow(dead_code)] // each test binary uses its part
 #![allow(clippy::panic, clippy::unwrap_used)] // a test fails by panicking
 
@@ -13,26 +13,35 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 /// The shipped configuration.
-pub(crate) const DEFAULTS: &str = include_str!("../../config/musterd.toml");
+const DEFAULTS: &str = include_str!("../../config/musterd.toml");
 
-/// The collectors of a configuration's `[host.collectors]`.
-pub(crate) fn plans(config: &str) -> Vec<Plan> {
-    let mut table = DeTable::parse(config).unwrap().into_inner();
+/// Collectors that ask the running kernel or a service, not files: no fixture stands in for them.
+pub(crate) const LIVE: [&str; 8] =
+    ["ethtool", "filesystem", "logind", "network_route", "selinux", "systemd", "tcpstat", "uname"];
+
+/// The collectors of the shipped configuration, with the options in `changes` (a table for each
+/// collector that has other options than the defaults) in place of theirs.
+pub(crate) fn plans(changes: &str) -> Vec<Plan> {
+    let mut collectors = DeTable::parse(DEFAULTS).unwrap().into_inner();
     for name in ["host", "collectors"] {
-        match table.remove(name).unwrap().into_inner() {
-            DeValue::Table(inner) => table = inner,
-            other => panic!("{name} is no table: {other:?}"),
+        collectors = table(collectors.remove(name).unwrap());
+    }
+    for (name, options) in DeTable::parse(changes).unwrap().into_inner() {
+        let known = collectors.get_mut(name.get_ref().as_ref());
+        let known = known.unwrap_or_else(|| panic!("no collector {}", name.get_ref()));
+        let DeValue::Table(known) = known.get_mut() else { panic!("no table") };
+        for (key, value) in table(options) {
+            known.insert(key, value);
         }
     }
-    plan(Spanned::new(0..config.len(), table)).unwrap()
+    plan(Spanned::new(0..DEFAULTS.len(), collectors)).unwrap()
 }
 
-/// The defaults with some of their lines replaced.
-pub(crate) fn changed(changes: &[(&str, &str)]) -> String {
-    changes.iter().fold(DEFAULTS.to_owned(), |text, (from, to)| {
-        assert!(text.contains(from), "no `{from}` in the defaults");
-        text.replace(from, to)
-    })
+fn table(value: Spanned<DeValue<'_>>) -> DeTable<'_> {
+    match value.into_inner() {
+        DeValue::Table(table) => table,
+        other => panic!("no table: {other:?}"),
+    }
 }
 
 /// Roots below a folder of fixtures.
@@ -53,9 +62,9 @@ pub(crate) struct Host {
 }
 
 impl Host {
-    /// The collectors of a configuration, but for those named.
-    pub(crate) fn new(root: &Arc<Root>, config: &str, without: &[&str]) -> Self {
-        let plans = plans(config).into_iter().filter(|plan| !without.contains(&plan.name));
+    /// The collectors of some plans, enabled or not.
+    pub(crate) fn new<'p>(root: &Arc<Root>, plans: impl IntoIterator<Item = &'p Plan>) -> Self {
+        let plans = plans.into_iter();
         let collectors = plans.map(|plan| (plan.name, (plan.builder)(root))).collect();
         Self { collectors, batch: Batch::new(), buffer: Vec::new() }
     }

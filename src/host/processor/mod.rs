@@ -1,0 +1,10 @@
+//! Collectors of what the processors do, and of what they are.
+
+mod cpu;
+mod cpu_info;
+mod cpu_topology;
+
+use super::Entry;
+
+/// The collectors of this folder.
+pub(super) const COLLECTORS: &[Entry] = &[cpu::ENTRY];

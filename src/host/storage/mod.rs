@@ -1,0 +1,12 @@
+//! Collectors of block devices, arrays of them, and file systems, local and over the network.
+
+mod diskstats;
+mod filesystem;
+mod mounts;
+pub(super) mod prober;
+mod udev;
+
+use super::Entry;
+
+/// The collectors of this folder.
+pub(super) const COLLECTORS: &[Entry] = &[diskstats::ENTRY, filesystem::ENTRY];

@@ -1,0 +1,106 @@
+//! For the collector `filesystem`: which file systems are mounted where, of
+//! `/proc/<pid>/mountinfo` (proc_pid_mountinfo(5)).
+//!
+//! Must not know how full a file system is.
+
+use crate::host::Error;
+use crate::host::parse::{lines, quoted, words};
+use std::borrow::Cow;
+
+/// A line of the file.
+#[derive(Debug, PartialEq)]
+pub(super) struct Mount<'a> {
+    pub(super) device: Cow<'a, str>,
+    /// As the process sees it whose file it is.
+    pub(super) mount_point: Cow<'a, str>,
+    pub(super) kind: Cow<'a, str>,
+    pub(super) major: &'a str,
+    pub(super) minor: &'a str,
+    /// Whether the mount or its file system is read-only.
+    pub(super) read_only: bool,
+}
+
+/// Reads the lines.
+pub(super) fn parse(text: &[u8]) -> impl Iterator<Item = Result<Mount<'_>, Error>> {
+    lines(text).map(|line| {
+        parse_line(line).ok_or_else(|| {
+            Error::Parse(format!("mountinfo: wanted a mount, found {}", quoted(line)))
+        })
+    })
+}
+
+/// Reads `id parent major:minor root mount-point options [tags…] - kind device super-options`.
+fn parse_line(line: &[u8]) -> Option<Mount<'_>> {
+    let mut words = words(line);
+    let number = std::str::from_utf8(words.nth(2)?).ok()?;
+    let (major, minor) = number.split_once(':')?;
+    if [major, minor].iter().any(|part| part.parse::<u32>().is_err()) {
+        return None;
+    }
+    let mount_point = unescape(words.nth(1)?);
+    let options = words.next()?;
+    words.find(|word| *word == b"-")?;
+    let kind = String::from_utf8_lossy(words.next()?);
+    let device = unescape(words.next()?);
+    let super_options = words.next().unwrap_or_default();
+    let read_only =
+        |options: &[u8]| options.split(|&byte| byte == b',').any(|option| option == b"ro");
+    let read_only = read_only(options) || read_only(super_options);
+    Some(Mount { device, mount_point, kind, major, minor, read_only })
+}
+
+/// Turns `\040` and the like, which stand for blanks, tabs, line feeds and backslashes, back.
+fn unescape(word: &[u8]) -> Cow<'_, str> {
+    if !word.contains(&b'\\') {
+        return String::from_utf8_lossy(word);
+    }
+    let (mut plain, mut rest) = (Vec::new(), word);
+    while let Some((&byte, after)) = rest.split_first() {
+        let octal =
+            after.split_at_checked(3).filter(|_| byte == b'\\').and_then(|(digits, after)| {
+                let digits = std::str::from_utf8(digits).ok()?;
+                Some((u8::from_str_radix(digits, 8).ok()?, after))
+            });
+        let (byte, after) = octal.unwrap_or((byte, after));
+        plain.push(byte);
+        rest = after;
+    }
+    Cow::Owned(String::from_utf8_lossy(&plain).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_with_and_without_tags() {
+        let text = b"36 35 98:0 /mnt1 /mnt\\0402 rw,noatime master:1 shared:2 - ext3 /dev/root ro,errors=x\n\
+            40 35 0:25 / /run rw - tmpfs tmpfs rw\n";
+        let mounts: Vec<_> = parse(text).collect::<Result<_, _>>().unwrap();
+        let wanted = Mount {
+            device: "/dev/root".into(),
+            mount_point: "/mnt 2".into(),
+            kind: "ext3".into(),
+            major: "98",
+            minor: "0",
+            read_only: true,
+        };
+        assert_eq!(mounts[0], wanted);
+        assert_eq!((&*mounts[1].mount_point, mounts[1].read_only), ("/run", false));
+    }
+
+    #[test]
+    fn rubbish() {
+        assert_eq!(parse(b"").count(), 0);
+        for line in [
+            &b"1 2 3"[..],
+            b"1 2 x:0 / / rw - a b c",
+            b"1 2 0:1 / / rw a b c",
+            b"1 2 0:1 / /x rw - ext4",
+            b"\xff",
+        ] {
+            assert!(parse(line).next().unwrap().is_err(), "{line:?}");
+        }
+        assert_eq!(unescape(b"\\04\\999\\134\\"), "\\04\\999\\\\");
+    }
+}
