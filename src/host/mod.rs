@@ -7,6 +7,7 @@
 pub mod root;
 pub mod vitals;
 
+mod class;
 mod directory;
 mod hardware;
 mod kept;

@@ -40,6 +40,14 @@ pub(super) fn integer(word: &[u8]) -> Option<u64> {
     Some(number)
 }
 
+/// An unsigned hexadecimal number without a prefix, all of the word.
+pub(super) fn hexadecimal(word: &[u8]) -> Option<u64> {
+    if word.is_empty() || !word.iter().all(u8::is_ascii_hexdigit) {
+        return None;
+    }
+    u64::from_str_radix(std::str::from_utf8(word).ok()?, 16).ok()
+}
+
 /// A decimal number with an optional sign, all of the word, as the value of a sample.
 pub(super) fn number(word: &[u8]) -> Option<f64> {
     match word.split_first() {
@@ -71,6 +79,10 @@ mod tests {
         assert_eq!(integer(b"18446744073709551615"), Some(u64::MAX));
         assert_eq!(number(b"-12"), Some(-12.0));
         assert_eq!(decimal(b"0.25"), Some(0.25));
+        assert_eq!(hexadecimal(b"00fF"), Some(255));
+        for rubbish in [&b""[..], b"+1", b"0x1", b"11111111111111111", b"g"] {
+            assert_eq!(hexadecimal(rubbish), None);
+        }
         for rubbish in
             [&b""[..], b"-", b"--1", b"1a", b" 1", b"18446744073709551616", b"\xff", b"+1"]
         {

@@ -5,6 +5,8 @@
 //! (which text 0.0.4 and OpenMetrics share: backslash, quote and line feed).
 
 use super::{Family, Kind};
+use std::collections::HashSet;
+use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 use std::ops::Range;
 
 /// A range of one of the batch's arenas. `u32`: a pass of 4 GiB is not a pass.
@@ -98,6 +100,8 @@ struct Head {
     help: &'static str,
     kind: Kind,
     samples: Span,
+    /// A family of this name has been begun before: what a source names itself, it may name twice.
+    is_repeated: bool,
 }
 
 /// All samples of one pass.
@@ -111,6 +115,8 @@ pub struct Batch {
     samples: Vec<Sample>,
     bounds: Vec<f64>,
     counts: Vec<u64>,
+    /// Hashes of the names that sources have made up.
+    made_up: HashSet<u64, BuildHasherDefault<DefaultHasher>>,
 }
 
 /// A place in a batch to return to with [`Batch::rollback`].
@@ -159,6 +165,7 @@ impl Batch {
         self.samples.clear();
         self.bounds.clear();
         self.counts.clear();
+        self.made_up.clear();
     }
 
     /// Begins a family; the samples that follow are its own.
@@ -166,11 +173,12 @@ impl Batch {
         debug_assert!(!family.name.contains('*'), "{}: needs begin_named", family.name);
         let start = self.text.len();
         self.text.extend_from_slice(family.name.as_bytes());
-        self.push_head(start, family);
+        self.push_head(start, family, false);
     }
 
     /// Begins a family of a `*` declaration, with `part` in place of the `*`. Bytes of `part` that
-    /// a metric name cannot have become `_`.
+    /// a metric name cannot have become `_`. A name that this batch has had already is not exposed
+    /// again: a second family of the same name would make the whole exposition invalid.
     pub fn begin_named(&mut self, family: &Family, part: &[u8]) {
         let start = self.text.len();
         let (before, after) = family.name.split_once('*').unwrap_or((family.name, ""));
@@ -180,16 +188,20 @@ impl Batch {
             _ => b'_',
         }));
         self.text.extend_from_slice(after.as_bytes());
-        self.push_head(start, family);
+        let name = self.text.get(start..).unwrap_or_default();
+        let hash = BuildHasherDefault::<DefaultHasher>::default().hash_one(name);
+        let is_new = self.made_up.insert(hash);
+        self.push_head(start, family, !is_new);
     }
 
-    fn push_head(&mut self, start: usize, family: &Family) {
+    fn push_head(&mut self, start: usize, family: &Family, is_repeated: bool) {
         let samples = position(self.samples.len());
         self.heads.push(Head {
             name: position(start)..position(self.text.len()),
             help: family.help,
             kind: family.kind,
             samples: samples..samples,
+            is_repeated,
         });
     }
 
@@ -281,12 +293,14 @@ impl Batch {
 
     /// The families that have samples, in the order they were begun.
     pub fn families(&self) -> impl Iterator<Item = FamilyRef<'_>> {
-        self.heads.iter().filter(|head| !head.samples.is_empty()).map(|head| FamilyRef {
-            name: slice(&self.text, &head.name),
-            help: head.help,
-            kind: head.kind,
-            batch: self,
-            samples: head.samples.clone(),
+        self.heads.iter().filter(|head| !head.samples.is_empty() && !head.is_repeated).map(|head| {
+            FamilyRef {
+                name: slice(&self.text, &head.name),
+                help: head.help,
+                kind: head.kind,
+                batch: self,
+                samples: head.samples.clone(),
+            }
         })
     }
 }
@@ -412,6 +426,23 @@ mod tests {
         batch.rollback(mark);
         assert_eq!(batch.len(), 1);
         assert_eq!(batch.families().count(), 1);
+    }
+
+    #[test]
+    fn a_name_that_a_source_gives_twice_is_exposed_once() {
+        let mut batch = Batch::new();
+        for _ in 0..2 {
+            batch.clear();
+            for (part, value) in [(&b"Active(anon)"[..], 1.0), (b"Active_anon_", 2.0)] {
+                batch.begin_named(&MEMORY, part);
+                batch.sample(&[], value);
+            }
+            let points: Vec<_> = batch.families().flat_map(|family| family.samples()).collect();
+            assert_eq!(
+                points.iter().map(|sample| sample.point).collect::<Vec<_>>(),
+                [Point::Number(1.0)]
+            );
+        }
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! Collectors of the running kernel, the operating system and its services.
 
+mod entropy;
 mod filefd;
+mod kernel_hung;
 mod loadavg;
 mod pressure;
 mod stat;
@@ -12,5 +14,13 @@ mod zone_rule;
 use super::Entry;
 
 /// The collectors of this folder.
-pub(super) const COLLECTORS: &[Entry] =
-    &[filefd::ENTRY, loadavg::ENTRY, pressure::ENTRY, stat::ENTRY, time::ENTRY, uname::ENTRY];
+pub(super) const COLLECTORS: &[Entry] = &[
+    entropy::ENTRY,
+    filefd::ENTRY,
+    kernel_hung::ENTRY,
+    loadavg::ENTRY,
+    pressure::ENTRY,
+    stat::ENTRY,
+    time::ENTRY,
+    uname::ENTRY,
+];

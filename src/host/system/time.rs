@@ -7,6 +7,7 @@ use crate::host::parse::words;
 use crate::host::root::{KernelFile, Root};
 use crate::host::{Builder, Collector, Entry, Error, NoOptions, Pass};
 use crate::metric::{Family, Labels};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -87,11 +88,12 @@ impl Source {
         let text = self.file.read(buffer)?;
         if text != self.text {
             self.text = text.to_vec();
-            self.labels = words(self.text.trim_ascii())
-                .map(|name| {
-                    let name = String::from_utf8_lossy(name);
-                    Labels::new(&[("device", &self.number), ("clocksource", &name)])
-                })
+            // A name that stood there twice would be a series twice.
+            let names: BTreeSet<_> =
+                words(self.text.trim_ascii()).map(String::from_utf8_lossy).collect();
+            self.labels = names
+                .iter()
+                .map(|name| Labels::new(&[("device", &self.number), ("clocksource", name)]))
                 .collect();
         }
         Ok(&self.labels)

@@ -1,0 +1,160 @@
+//! Devices of one kind in sysfs, each a folder of files with one number: what a good part of the
+//! collectors is about (Documentation/admin-guide/sysfs-rules.rst in the kernel's sources).
+//!
+//! Must not know what the numbers mean.
+
+use super::Error;
+use super::directory::Directory;
+use super::parse::number;
+use super::root::KernelFile;
+use super::table::Table;
+use crate::metric::{Batch, Family, Labels};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+/// A file of each device, and what becomes of the number in it.
+pub(super) struct Attribute {
+    /// Its path below the device's folder.
+    pub(super) file: &'static str,
+    /// The family that shows it.
+    pub(super) family: Family,
+    /// What the kernel's number is multiplied with: its unit, in base units.
+    pub(super) scale: f64,
+}
+
+/// The devices of a folder.
+pub(super) struct Class<T> {
+    folder: Directory,
+    attributes: &'static [Attribute],
+    devices: Table<Option<Device<T>>>,
+}
+
+/// A device that is shown.
+pub(super) struct Device<T> {
+    /// Its labels in the families of the attributes.
+    labels: Labels,
+    /// Whatever else its collector keeps of it.
+    pub(super) own: T,
+    /// One for each attribute; `None` where the device has no such file.
+    files: Vec<Option<KernelFile>>,
+}
+
+impl<T> Class<T> {
+    /// The devices below `folder`.
+    pub(super) fn new(folder: PathBuf, attributes: &'static [Attribute]) -> Self {
+        Self { folder: Directory::new(folder), attributes, devices: Table::default() }
+    }
+
+    /// Finds the devices that there are. `make` is asked about new ones: with the folder's name
+    /// and path, for the labels and what else is kept, or `None` for what is no device to show.
+    ///
+    /// # Errors
+    /// [`Error::NoData`] where there is no such folder, [`Error::Read`] where it cannot be listed.
+    pub(super) fn update(
+        &mut self,
+        mut make: impl FnMut(&str, &Path) -> Option<(Labels, T)>,
+    ) -> Result<(), Error> {
+        let top = self.folder.path().to_owned();
+        let attributes = self.attributes;
+        self.devices.begin();
+        for name in self.folder.list()?.iter() {
+            self.devices.meet(name.as_bytes(), || {
+                let path = top.join(name);
+                let (labels, own) = make(&name.to_string_lossy(), &path)?;
+                let file = |attribute: &Attribute| {
+                    let file = path.join(attribute.file);
+                    file.exists().then(|| KernelFile::new(file).single())
+                };
+                Some(Device { labels, own, files: attributes.iter().map(file).collect() })
+            });
+        }
+        self.devices.end();
+        Ok(())
+    }
+
+    /// Emits the attributes' families. What a device has no number for is left out.
+    pub(super) fn emit(&mut self, buffer: &mut Vec<u8>, batch: &mut Batch) {
+        for (index, attribute) in self.attributes.iter().enumerate() {
+            batch.begin(&attribute.family);
+            for device in self.devices.rows_mut().flatten() {
+                let Some(Some(file)) = device.files.get_mut(index) else { continue };
+                let text = file.read_if_there(buffer);
+                if let Some(value) = text.and_then(|text| number(text.trim_ascii())) {
+                    batch.sample_with(&device.labels, value * attribute.scale);
+                }
+            }
+        }
+    }
+
+    /// The devices, in the order of their names.
+    pub(super) fn devices_mut(&mut self) -> impl Iterator<Item = &mut Device<T>> {
+        self.devices.rows_mut().flatten()
+    }
+}
+
+/// A short text that may change from pass to pass (a state, a governor), kept without a new
+/// allocation as long as it stays the same.
+pub(super) struct Text {
+    file: KernelFile,
+    shown: String,
+}
+
+impl Text {
+    /// The text of a file.
+    pub(super) fn new(path: PathBuf) -> Self {
+        Self { file: KernelFile::new(path).single(), shown: String::new() }
+    }
+
+    /// Reads it; empty where there is none.
+    pub(super) fn read(&mut self, buffer: &mut Vec<u8>) -> &str {
+        let text = self.file.read_if_there(buffer).unwrap_or_default().trim_ascii();
+        if text != self.shown.as_bytes() {
+            self.shown = String::from_utf8_lossy(text).into_owned();
+        }
+        &self.shown
+    }
+
+    /// What was read last.
+    pub(super) fn shown(&self) -> &str {
+        &self.shown
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ATTRIBUTES: [Attribute; 2] = [
+        Attribute { file: "a", family: Family::gauge("a", &["name"], "A."), scale: 0.5 },
+        Attribute { file: "b", family: Family::gauge("b", &["name"], "B."), scale: 1.0 },
+    ];
+
+    fn pass(class: &mut Class<()>) -> String {
+        let (mut batch, mut out) = (Batch::new(), Vec::new());
+        class
+            .update(|name, _| name.starts_with('x').then(|| (Labels::new(&[("name", name)]), ())))
+            .unwrap();
+        class.emit(&mut Vec::new(), &mut batch);
+        crate::exposition::encode(&batch, crate::exposition::Format::Text, &mut out);
+        let text = String::from_utf8(out).unwrap();
+        text.lines().filter(|line| !line.starts_with('#')).collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn devices_come_and_go() {
+        let top = std::env::temp_dir().join(format!("musterd-class-{}", std::process::id()));
+        for device in ["x1", "x2", "y"] {
+            std::fs::create_dir_all(top.join(device)).unwrap();
+        }
+        std::fs::write(top.join("x1/a"), "7\n").unwrap();
+        std::fs::write(top.join("x2/a"), "rubbish\n").unwrap();
+        std::fs::write(top.join("x2/b"), "-2").unwrap();
+        std::fs::write(top.join("y/a"), "1").unwrap();
+        let mut class = Class::new(top.clone(), &ATTRIBUTES);
+        assert_eq!(pass(&mut class), r#"a{name="x1"} 3.5 b{name="x2"} -2"#);
+        std::fs::remove_dir_all(top.join("x2")).unwrap();
+        assert_eq!(pass(&mut class), r#"a{name="x1"} 3.5"#);
+        std::fs::remove_dir_all(&top).unwrap();
+        assert!(matches!(class.update(|_, _| None), Err(Error::NoData(_))));
+    }
+}

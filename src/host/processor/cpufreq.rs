@@ -1,0 +1,151 @@
+//! `cpufreq`: how fast the cpus are clocked, and who decides it, of
+//! `/sys/devices/system/cpu/cpu*/cpufreq` (Documentation/admin-guide/pm/cpufreq.rst).
+//!
+//! Must not know about cpus that the kernel does not clock.
+
+use crate::host::class::{Attribute, Class, Text};
+use crate::host::root::Root;
+use crate::host::{Builder, Collector, Entry, Error, NoOptions, Pass};
+use crate::metric::{Batch, Family, Labels};
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::Arc;
+
+const CPU: &[&str] = &["cpu"];
+/// The kernel says kHz.
+const KILOHERTZ: f64 = 1e3;
+
+const fn hertz(file: &'static str, name: &'static str, help: &'static str) -> Attribute {
+    Attribute { file, family: Family::gauge(name, CPU, help), scale: KILOHERTZ }
+}
+
+static ATTRIBUTES: [Attribute; 6] = [
+    hertz(
+        "cpufreq/cpuinfo_cur_freq",
+        "node_cpu_frequency_hertz",
+        "The clock rate that the cpu reports.",
+    ),
+    hertz(
+        "cpufreq/cpuinfo_max_freq",
+        "node_cpu_frequency_max_hertz",
+        "The highest clock rate that the cpu can have.",
+    ),
+    hertz(
+        "cpufreq/cpuinfo_min_freq",
+        "node_cpu_frequency_min_hertz",
+        "The lowest clock rate that the cpu can have.",
+    ),
+    hertz(
+        "cpufreq/scaling_cur_freq",
+        "node_cpu_scaling_frequency_hertz",
+        "The clock rate that the kernel has asked for.",
+    ),
+    hertz(
+        "cpufreq/scaling_max_freq",
+        "node_cpu_scaling_frequency_max_hertz",
+        "The highest clock rate that the kernel may ask for.",
+    ),
+    hertz(
+        "cpufreq/scaling_min_freq",
+        "node_cpu_scaling_frequency_min_hertz",
+        "The lowest clock rate that the kernel may ask for.",
+    ),
+];
+const GOVERNOR: Family = Family::gauge(
+    "node_cpu_scaling_governor",
+    &["cpu", "governor"],
+    "The governors that there are: 1 for the one that sets the clock rate.",
+);
+const FAMILIES: [Family; 7] = {
+    let [a, b, c, d, e, f] = &ATTRIBUTES;
+    [a.family, b.family, c.family, d.family, e.family, f.family, GOVERNOR]
+};
+
+/// The collector's line in the list.
+pub(super) const ENTRY: Entry = Entry { name: "cpufreq", families: &FAMILIES, parse: configure };
+
+fn configure(options: toml::Deserializer<'_>) -> Result<Builder, toml::de::Error> {
+    let _: NoOptions = serde::Deserialize::deserialize(options)?;
+    Ok(Arc::new(|root: &Arc<Root>| {
+        let folder = root.sysfs.join("devices/system/cpu");
+        Box::new(CpuFreq { cpus: Class::new(folder, &ATTRIBUTES) })
+    }))
+}
+
+struct CpuFreq {
+    cpus: Class<Governors>,
+}
+
+/// The governors of a cpu.
+struct Governors {
+    cpu: String,
+    now: Text,
+    available: Text,
+    /// What `names` was made of.
+    listed: String,
+    names: BTreeSet<String>,
+}
+
+impl Collector for CpuFreq {
+    fn collect(&mut self, pass: &mut Pass<'_>) -> Result<(), Error> {
+        self.cpus.update(cpu)?;
+        self.cpus.emit(pass.buffer, pass.batch);
+        pass.batch.begin(&GOVERNOR);
+        for cpu in self.cpus.devices_mut() {
+            cpu.own.emit(pass.buffer, pass.batch);
+        }
+        Ok(())
+    }
+}
+
+/// `cpu7`, if it has a clock.
+fn cpu(name: &str, path: &Path) -> Option<(Labels, Governors)> {
+    let number = name.strip_prefix("cpu")?;
+    let is_number = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
+    let folder = path.join("cpufreq");
+    (is_number && folder.is_dir()).then(|| {
+        let governors = Governors {
+            cpu: number.to_owned(),
+            now: Text::new(folder.join("scaling_governor")),
+            available: Text::new(folder.join("scaling_available_governors")),
+            listed: String::new(),
+            names: BTreeSet::new(),
+        };
+        (Labels::new(&[("cpu", number)]), governors)
+    })
+}
+
+impl Governors {
+    fn emit(&mut self, buffer: &mut Vec<u8>, batch: &mut Batch) {
+        let now = self.now.read(buffer);
+        if now.is_empty() {
+            return;
+        }
+        let listed = self.available.read(buffer);
+        if listed != self.listed {
+            listed.clone_into(&mut self.listed);
+            self.names = listed.split_whitespace().map(str::to_owned).collect();
+        }
+        for name in &self.names {
+            let is_now = f64::from(u8::from(name == now));
+            batch.sample(&[("cpu", &self.cpu), ("governor", name)], is_now);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_numbered_cpus_with_a_clock() {
+        let top = std::env::temp_dir().join(format!("musterd-cpufreq-{}", std::process::id()));
+        for name in ["cpu0/cpufreq", "cpu1", "cpufreq", "cpuidle/cpufreq"] {
+            std::fs::create_dir_all(top.join(name)).unwrap();
+        }
+        let shown = ["cpu0", "cpu1", "cpufreq", "cpuidle"]
+            .map(|name| cpu(name, &top.join(name)).map(|(labels, _)| labels));
+        std::fs::remove_dir_all(&top).unwrap();
+        assert_eq!(shown, [Some(Labels::new(&[("cpu", "0")])), None, None, None]);
+    }
+}
