@@ -5,7 +5,7 @@
 
 use super::Error;
 use super::directory::Directory;
-use super::parse::number;
+use super::readings::{any_number, scaled};
 use super::root::KernelFile;
 use super::table::Table;
 use crate::metric::{Batch, Family, Labels};
@@ -79,8 +79,8 @@ impl<T> Class<T> {
             for device in self.devices.rows_mut().flatten() {
                 let Some(Some(file)) = device.files.get_mut(index) else { continue };
                 let text = file.read_if_there(buffer);
-                if let Some(value) = text.and_then(|text| number(text.trim_ascii())) {
-                    batch.sample_with(&device.labels, value * attribute.scale);
+                if let Some(value) = text.and_then(any_number) {
+                    batch.sample_with(&device.labels, scaled(value, attribute.scale));
                 }
             }
         }

@@ -7,6 +7,7 @@ use super::kept::Kept;
 use super::root::not_read;
 use rustix::fs::{Mode, OFlags, RawDir, SeekFrom, openat, seek};
 use std::ffi::OsStr;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
 use std::mem::MaybeUninit;
 use std::ops::Range;
@@ -23,6 +24,8 @@ pub(super) struct Directory {
     text: Vec<u8>,
     names: Vec<Range<usize>>,
     block: Vec<MaybeUninit<u8>>,
+    /// A hash of the names and inode numbers: another device of the same name has another inode.
+    fingerprint: u64,
 }
 
 /// One getdents64(2) takes the names of some hundred devices.
@@ -31,7 +34,14 @@ const BLOCK: usize = 8 << 10;
 impl Directory {
     /// The folder at `path`; nothing is opened yet.
     pub(super) fn new(path: PathBuf) -> Self {
-        Self { path, kept: None, text: Vec::new(), names: Vec::new(), block: Vec::new() }
+        Self {
+            path,
+            kept: None,
+            text: Vec::new(),
+            names: Vec::new(),
+            block: Vec::new(),
+            fingerprint: 0,
+        }
     }
 
     /// Where it is.
@@ -44,12 +54,14 @@ impl Directory {
     /// # Errors
     /// [`Error::NoData`] where there is no such folder, [`Error::Read`] where it cannot be read.
     pub(super) fn list(&mut self) -> Result<Names<'_>, Error> {
+        let before = self.fingerprint;
         let kept = self.kept.take();
         self.kept = match kept {
             Some(folder) if self.list_again(&folder).is_ok() => Some(folder),
             _ => Kept::new(self.open().map_err(|error| not_read(&self.path, error))?),
         };
-        Ok(Names { text: &self.text, names: &self.names })
+        let has_changed = self.fingerprint != before;
+        Ok(Names { text: &self.text, names: &self.names, has_changed })
     }
 
     fn open(&mut self) -> io::Result<OwnedFd> {
@@ -73,6 +85,7 @@ impl Directory {
         self.text.clear();
         self.names.clear();
         self.block.resize(BLOCK, MaybeUninit::uninit());
+        let mut hasher = DefaultHasher::new();
         let mut entries = RawDir::new(folder, &mut self.block);
         while let Some(entry) = entries.next() {
             let entry = entry?;
@@ -81,8 +94,10 @@ impl Directory {
                 let start = self.text.len();
                 self.text.extend_from_slice(name);
                 self.names.push(start..self.text.len());
+                (name, entry.ino()).hash(&mut hasher);
             }
         }
+        self.fingerprint = hasher.finish();
         let text = &self.text;
         self.names
             .sort_unstable_by(|one, other| text.get(one.clone()).cmp(&text.get(other.clone())));
@@ -95,9 +110,15 @@ impl Directory {
 pub(super) struct Names<'d> {
     text: &'d [u8],
     names: &'d [Range<usize>],
+    has_changed: bool,
 }
 
 impl<'d> Names<'d> {
+    /// Whether something has come, gone or been replaced since the folder was listed before.
+    pub(super) fn has_changed(self) -> bool {
+        self.has_changed
+    }
+
     /// The names, sorted by their bytes.
     pub(super) fn iter(self) -> impl Iterator<Item = &'d OsStr> {
         self.names
@@ -122,6 +143,7 @@ mod tests {
         assert!(matches!(directory.list(), Err(Error::NoData(_))));
         std::fs::create_dir_all(top.join("a/sda")).unwrap();
         assert_eq!(names(&mut directory), ["sda"]);
+        assert!(!directory.list().unwrap().has_changed());
         for number in 0..2000 {
             std::fs::write(top.join(format!("a/b{number:04}")), "").unwrap();
         }
@@ -130,6 +152,10 @@ mod tests {
             (listed.len(), listed[0].as_str(), listed[2000].as_str()),
             (2001, "b0000", "sda")
         );
+        assert!(!directory.list().unwrap().has_changed());
+        std::fs::create_dir(top.join("a/new")).unwrap();
+        std::fs::rename(top.join("a/new"), top.join("a/sda")).unwrap();
+        assert!(directory.list().unwrap().has_changed());
         // Replaced as a whole, as a device's folder is when a driver is loaded again.
         std::fs::remove_dir_all(top.join("a")).unwrap();
         std::fs::create_dir(top.join("a")).unwrap();

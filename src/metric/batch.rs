@@ -24,7 +24,7 @@ impl Labels {
     #[must_use]
     pub fn new(pairs: &[(&str, &str)]) -> Self {
         let mut text = Vec::new();
-        render_labels(pairs, &mut text);
+        render_labels(pairs.iter().copied(), &mut text);
         Self(text)
     }
 
@@ -194,6 +194,12 @@ impl Batch {
         self.push_head(start, family, !is_new);
     }
 
+    /// Whether a family of this name has been begun and has samples.
+    #[must_use]
+    pub fn has(&self, family: &Family) -> bool {
+        self.families().any(|begun| begun.name == family.name.as_bytes())
+    }
+
     fn push_head(&mut self, start: usize, family: &Family, is_repeated: bool) {
         let samples = position(self.samples.len());
         self.heads.push(Head {
@@ -208,6 +214,14 @@ impl Batch {
     /// Adds a sample to the family begun last.
     pub fn sample(&mut self, labels: &[(&str, &str)], value: f64) {
         let labels = self.render(labels);
+        self.push(Sample { labels, value: Value::Number(value) });
+    }
+
+    /// As [`Batch::sample`], for labels that stand in no slice.
+    pub fn sample_of<'l>(&mut self, labels: impl Iterator<Item = (&'l str, &'l str)>, value: f64) {
+        let start = position(self.text.len());
+        render_labels(labels, &mut self.text);
+        let labels = start..position(self.text.len());
         self.push(Sample { labels, value: Value::Number(value) });
     }
 
@@ -250,7 +264,7 @@ impl Batch {
 
     fn render(&mut self, labels: &[(&str, &str)]) -> Span {
         let start = position(self.text.len());
-        render_labels(labels, &mut self.text);
+        render_labels(labels.iter().copied(), &mut self.text);
         start..position(self.text.len())
     }
 
@@ -350,8 +364,8 @@ fn slice<'a, T>(arena: &'a [T], span: &Span) -> &'a [T] {
     arena.get(span.start as usize..span.end as usize).unwrap_or_default()
 }
 
-fn render_labels(pairs: &[(&str, &str)], out: &mut Vec<u8>) {
-    for (index, (name, value)) in pairs.iter().enumerate() {
+fn render_labels<'l>(pairs: impl Iterator<Item = (&'l str, &'l str)>, out: &mut Vec<u8>) {
+    for (index, (name, value)) in pairs.enumerate() {
         if index > 0 {
             out.push(b',');
         }

@@ -1,6 +1,20 @@
 //! Collectors of the machine itself: its parts, sensors, and what they have to report.
 
+mod dmi;
+mod edac;
+mod powersupplyclass;
+mod rapl;
+mod thermal_zone;
+mod watchdog;
+
 use super::Entry;
 
 /// The collectors of this folder.
-pub(super) const COLLECTORS: &[Entry] = &[];
+pub(super) const COLLECTORS: &[Entry] = &[
+    dmi::ENTRY,
+    edac::ENTRY,
+    powersupplyclass::ENTRY,
+    rapl::ENTRY,
+    thermal_zone::ENTRY,
+    watchdog::ENTRY,
+];

@@ -2,8 +2,10 @@
 
 mod addresses;
 mod arp;
+mod bonding;
 mod conntrack;
 mod net;
+mod netclass;
 mod netdev;
 mod netstat;
 mod sockstat;
@@ -15,7 +17,9 @@ use super::Entry;
 /// The collectors of this folder.
 pub(super) const COLLECTORS: &[Entry] = &[
     arp::ENTRY,
+    bonding::ENTRY,
     conntrack::ENTRY,
+    netclass::ENTRY,
     netdev::ENTRY,
     netstat::ENTRY,
     sockstat::ENTRY,

@@ -3,6 +3,7 @@
 //!
 //! Must not know about the other lines of that file.
 
+use super::FREQUENCY;
 use super::cpu_info::{self, Info};
 use super::cpu_topology::{self, Topology};
 use crate::host::parse::{integer, lines, quoted, words};
@@ -31,7 +32,7 @@ pub(super) const ENTRY: Entry = Entry {
         cpu_topology::PACKAGE_THROTTLES,
         cpu_topology::ISOLATED,
         cpu_info::INFO,
-        cpu_info::FREQUENCY,
+        FREQUENCY,
         cpu_info::FLAG,
         cpu_info::BUG,
     ],

@@ -3,6 +3,7 @@
 //!
 //! Must not know what cpus spend their time on.
 
+use super::FREQUENCY;
 use crate::host::parse::{decimal, lines, words};
 use crate::host::pattern::Pattern;
 use crate::host::root::{KernelFile, Root};
@@ -25,11 +26,6 @@ pub(super) const INFO: Family = Family::gauge(
         "cachesize",
     ],
     "What /proc/cpuinfo says of a cpu, as labels. Always 1.",
-);
-pub(super) const FREQUENCY: Family = Family::gauge(
-    "node_cpu_frequency_hertz",
-    &["package", "core", "cpu"],
-    "A cpu's frequency as /proc/cpuinfo has it.",
 );
 pub(super) const FLAG: Family = Family::gauge(
     "node_cpu_flag_info",
@@ -102,10 +98,12 @@ impl Info {
         for processor in self.processors.rows() {
             pass.batch.sample_with(&processor.info, 1.0);
         }
-        pass.batch.begin(&FREQUENCY);
-        for processor in self.processors.rows() {
-            if let Some(hertz) = processor.hertz {
-                pass.batch.sample_with(&processor.identity, hertz);
+        if !pass.batch.has(&FREQUENCY) {
+            pass.batch.begin(&FREQUENCY);
+            for processor in self.processors.rows() {
+                if let Some(hertz) = processor.hertz {
+                    pass.batch.sample_with(&processor.identity, hertz);
+                }
             }
         }
         for (family, words) in [(&FLAG, &self.flags), (&BUG, &self.bugs)] {

@@ -3,6 +3,7 @@
 //!
 //! Must not know about cpus that the kernel does not clock.
 
+use super::FREQUENCY;
 use crate::host::class::{Attribute, Class, Text};
 use crate::host::root::Root;
 use crate::host::{Builder, Collector, Entry, Error, NoOptions, Pass};
@@ -20,11 +21,7 @@ const fn hertz(file: &'static str, name: &'static str, help: &'static str) -> At
 }
 
 static ATTRIBUTES: [Attribute; 6] = [
-    hertz(
-        "cpufreq/cpuinfo_cur_freq",
-        "node_cpu_frequency_hertz",
-        "The clock rate that the cpu reports.",
-    ),
+    Attribute { file: "cpufreq/cpuinfo_cur_freq", family: FREQUENCY, scale: KILOHERTZ },
     hertz(
         "cpufreq/cpuinfo_max_freq",
         "node_cpu_frequency_max_hertz",

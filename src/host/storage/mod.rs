@@ -3,10 +3,13 @@
 mod diskstats;
 mod filesystem;
 mod mounts;
+mod nvme;
 pub(super) mod prober;
+mod tapestats;
 mod udev;
 
 use super::Entry;
 
 /// The collectors of this folder.
-pub(super) const COLLECTORS: &[Entry] = &[diskstats::ENTRY, filesystem::ENTRY];
+pub(super) const COLLECTORS: &[Entry] =
+    &[diskstats::ENTRY, filesystem::ENTRY, nvme::ENTRY, tapestats::ENTRY];

@@ -4,6 +4,7 @@ mod entropy;
 mod filefd;
 mod kernel_hung;
 mod loadavg;
+mod os;
 mod pressure;
 mod stat;
 mod time;
@@ -19,6 +20,7 @@ pub(super) const COLLECTORS: &[Entry] = &[
     filefd::ENTRY,
     kernel_hung::ENTRY,
     loadavg::ENTRY,
+    os::ENTRY,
     pressure::ENTRY,
     stat::ENTRY,
     time::ENTRY,

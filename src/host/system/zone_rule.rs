@@ -150,7 +150,7 @@ fn is_leap(year: i64) -> bool {
 }
 
 /// Days from the first of January 1970 to the first of a month.
-fn days_to(year: i64, month: i64) -> i64 {
+pub(super) fn days_to(year: i64, month: i64) -> i64 {
     let before = year - 1;
     let leap_days = |year: i64| year.div_euclid(4) - year.div_euclid(100) + year.div_euclid(400);
     let years = (year - 1970) * 365 + leap_days(before) - leap_days(1969);
