@@ -1,13 +1,12 @@
 #!/usr/bin/env bash
-# scrape_cost.sh - CPU time and memory of musterd against Debian's prometheus-node-exporter, which is
-# fetched with apt-get unless it is installed. Both are asked for the collectors that both have.
-# Says figures and ratios; fails only when one of them does not answer. Arguments: see scrape_cost.py.
+# scrape_cost.sh - CPU time and memory of musterd's host collectors against Debian's
+# prometheus-node-exporter, which is fetched with apt-get unless it is installed: default collectors on
+# both sides, plain and with gzip, back to back and paced. Says figures and ratios; fails only when one of
+# them does not answer. Arguments: see scrape_cost.py.
 set -euo pipefail
 
 # shellcheck source=tests/daemon.sh
 source "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/../tests/daemon.sh"
-collectors=(cpu diskstats filefd filesystem loadavg meminfo netdev netstat pressure sockstat stat time uname vmstat)
-
 node_exporter=$(command -v prometheus-node-exporter || true)
 if [ -z "$node_exporter" ]; then
     # Unpacked, not installed: nothing is to start by itself.
@@ -21,15 +20,21 @@ fi
 
 start_musterd
 ours=$pid
-query=$(printf '&collect[]=%s' "${collectors[@]}")
-our_url="$musterd_url/metrics?${query#&}"
+# What node_exporter does not have: processes, agents, and the daemon's own metrics.
+our_url="$musterd_url/metrics?exclude[]=namedprocess&exclude[]=agents&exclude[]=musterd"
 
 their_url=http://127.0.0.1:$(free_port)/metrics
 address=${their_url#http://}
-start node_exporter "$node_exporter" --web.listen-address="${address%/metrics}" \
-    --web.disable-exporter-metrics --collector.disable-defaults "${collectors[@]/#/--collector.}"
+start node_exporter "$node_exporter" --web.listen-address="${address%/metrics}" --web.disable-exporter-metrics
 theirs=$pid
 answers "$their_url"
 
+compare() {
+    python3 "$top/benches/scrape_cost.py" musterd "$ours" "$our_url" node_exporter "$theirs" "$their_url" "$@"
+}
+
 "$node_exporter" --version 2>&1 | head -n 1
-python3 "$top/benches/scrape_cost.py" musterd "$ours" "$our_url" node_exporter "$theirs" "$their_url" "$@"
+printf '\nplain, back to back\n' && compare "$@"
+printf '\ngzip, back to back\n' && compare --gzip "$@"
+printf '\nplain, paced\n' && compare --scrapes 50 --pause 0.05 "$@"
+printf '\ngzip, paced\n' && compare --gzip --scrapes 50 --pause 0.05 "$@"

@@ -367,6 +367,6 @@ fn start_sampler(config: &Config, scan: &Scan) -> Result<Sampler, String> {
         .filter(|plan| plan.enabled)
         .map(|plan| (plan.name, (plan.builder)(&root)))
         .collect();
-    Sampler::start(collectors, Some(Box::new(Arc::clone(scan))))
+    Sampler::start(collectors, Some(Box::new(Arc::clone(scan))), &root)
         .map_err(|error| format!("cannot start the sampler thread: {error}"))
 }

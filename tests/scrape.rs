@@ -63,7 +63,7 @@ impl Room {
     ) -> Self {
         let instruments = Instruments::new(prometheus::Registry::new()).unwrap();
         let fill = Rc::new(FakeFill(instruments.clone()));
-        let sampler = Sampler::start(collectors, None).unwrap();
+        let sampler = Sampler::start(collectors, None, &web::nowhere()).unwrap();
         let scraper =
             Rc::new(Scraper::new(sampler, fill, instruments.clone(), deadline, max_waiting));
         let driver = Rc::clone(&scraper);
@@ -221,7 +221,8 @@ fn other_sources_take_over_after_a_reload() {
     run(async {
         let room = Room::new(LONG, 16, vec![good("old")]);
         room.scrape("", TEXT, None).await.await.unwrap().unwrap();
-        room.scraper.reconfigure(Sampler::start(vec![good("new")], None).unwrap(), LONG);
+        room.scraper
+            .reconfigure(Sampler::start(vec![good("new")], None, &web::nowhere()).unwrap(), LONG);
         assert_eq!(room.scraper.names(), ["agents", "musterd", "new"]);
         let body = room.scrape("", TEXT, None).await.await.unwrap().unwrap();
         assert!(shows(&body, "given{by=\"new\"} 1") && !shows(&body, "given{by=\"old\"} 1"));

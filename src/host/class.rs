@@ -36,7 +36,13 @@ pub(super) struct Device<T> {
     /// Whatever else its collector keeps of it.
     pub(super) own: T,
     /// One for each attribute; `None` where the device has no such file.
-    files: Vec<Option<KernelFile>>,
+    numbers: Vec<Option<Number>>,
+}
+
+/// A number, as it was read last.
+struct Number {
+    file: KernelFile,
+    value: Option<f64>,
 }
 
 impl<T> Class<T> {
@@ -61,34 +67,63 @@ impl<T> Class<T> {
             self.devices.meet(name.as_bytes(), || {
                 let path = top.join(name);
                 let (labels, own) = make(&name.to_string_lossy(), &path)?;
-                let file = |attribute: &Attribute| {
+                let number = |attribute: &Attribute| {
                     let file = path.join(attribute.file);
-                    file.exists().then(|| KernelFile::new(file).single())
+                    file.exists()
+                        .then(|| Number { file: KernelFile::new(file).single(), value: None })
                 };
-                Some(Device { labels, own, files: attributes.iter().map(file).collect() })
+                Some(Device { labels, own, numbers: attributes.iter().map(number).collect() })
             });
         }
         self.devices.end();
         Ok(())
     }
 
-    /// Emits the attributes' families. What a device has no number for is left out.
+    /// Reads the attributes and emits their families. What a device has no number for is left out.
     pub(super) fn emit(&mut self, buffer: &mut Vec<u8>, batch: &mut Batch) {
+        self.read(buffer);
+        self.emit_again(batch);
+    }
+
+    /// Reads the attributes.
+    pub(super) fn read(&mut self, buffer: &mut Vec<u8>) {
+        for device in self.devices.rows_mut().flatten() {
+            for (number, attribute) in device.numbers.iter_mut().zip(self.attributes) {
+                let Some(number) = number else { continue };
+                let text = number.file.read_if_there(buffer);
+                number.value =
+                    text.and_then(any_number).map(|value| scaled(value, attribute.scale));
+            }
+        }
+    }
+
+    /// Emits what was read last.
+    pub(super) fn emit_again(&self, batch: &mut Batch) {
         for (index, attribute) in self.attributes.iter().enumerate() {
             batch.begin(&attribute.family);
-            for device in self.devices.rows_mut().flatten() {
-                let Some(Some(file)) = device.files.get_mut(index) else { continue };
-                let text = file.read_if_there(buffer);
-                if let Some(value) = text.and_then(any_number) {
-                    batch.sample_with(&device.labels, scaled(value, attribute.scale));
+            for device in self.devices.rows().flatten() {
+                if let Some(Some(Number { value: Some(value), .. })) = device.numbers.get(index) {
+                    batch.sample_with(&device.labels, *value);
                 }
             }
         }
     }
 
     /// The devices, in the order of their names.
+    pub(super) fn devices(&self) -> impl Iterator<Item = &Device<T>> {
+        self.devices.rows().flatten()
+    }
+
+    /// The devices, in the order of their names.
     pub(super) fn devices_mut(&mut self) -> impl Iterator<Item = &mut Device<T>> {
         self.devices.rows_mut().flatten()
+    }
+}
+
+impl<T> Device<T> {
+    /// The number of the attribute at `index` of the table, as it was read last.
+    pub(super) fn number(&self, index: usize) -> Option<f64> {
+        self.numbers.get(index)?.as_ref()?.value
     }
 }
 

@@ -5,6 +5,7 @@
 //! This room must not know about HTTP, formats or agents; it fills a [`Batch`] and nothing else.
 
 pub mod root;
+pub mod uevents;
 pub mod vitals;
 
 mod class;
@@ -36,7 +37,8 @@ use toml::de::{DeTable, DeValue, ValueDeserializer};
 #[derive(Debug)]
 pub enum Error {
     /// The kernel has nothing of the kind (no such file, no such device). Not worth a log line
-    /// more than once.
+    /// more than once, nor another look before the kernel has announced anything new, or a minute
+    /// has passed.
     NoData(String),
     /// A file could not be read.
     Read {

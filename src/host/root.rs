@@ -57,16 +57,42 @@ impl Root {
 pub struct KernelFile {
     path: PathBuf,
     kept: Option<Kept<File>>,
-    is_single: bool,
+    shape: Shape,
     /// Of proc or sysfs, whose files say by an error that they have gone.
     is_kernels: bool,
+}
+
+/// How the kernel writes a file: what tells, without another read, that one has taken all of it.
+#[derive(Clone, Copy, Debug)]
+enum Shape {
+    /// Only a read that gives nothing tells.
+    Unknown,
+    /// In one go: a read that does not fill the buffer has taken it whole.
+    Single,
+    /// Record by record, none of them longer than this, as many as fit in a page.
+    Records(usize),
+}
+
+/// The kernel's buffer for a file that it writes record by record (seq_read_iter() in fs/seq_file.c)
+/// is a page, and of pages none is smaller.
+const PAGE: usize = 4096;
+
+impl Shape {
+    /// Whether a read of `count` bytes where there was `room` for more must have been the last.
+    fn ends_with(self, count: usize, room: usize) -> bool {
+        match self {
+            Self::Unknown => false,
+            Self::Single => count < room,
+            Self::Records(longest) => count < room && count.saturating_add(longest) <= PAGE,
+        }
+    }
 }
 
 impl KernelFile {
     /// A file at `path`; nothing is opened yet.
     #[must_use]
     pub fn new(path: PathBuf) -> Self {
-        Self { path, kept: None, is_single: false, is_kernels: false }
+        Self { path, kept: None, shape: Shape::Unknown, is_kernels: false }
     }
 
     /// The same file, known to be written by the kernel in one go (single_open() in its sources, or
@@ -74,7 +100,16 @@ impl KernelFile {
     /// and no second one is needed to see that there is no more.
     #[must_use]
     pub fn single(self) -> Self {
-        Self { is_single: true, ..self }
+        Self { shape: Shape::Single, ..self }
+    }
+
+    /// The same file, known to be a table of records (lines, mostly) of at most `longest` bytes. The
+    /// kernel gives out as many as fit in a page, so that a read that leaves room for one more has
+    /// taken the last. Finding that out by another read can cost as much as the first: the kernel
+    /// looks through its tables once more.
+    #[must_use]
+    pub fn records(self, longest: usize) -> Self {
+        Self { shape: Shape::Records(longest), ..self }
     }
 
     /// Where it is.
@@ -91,7 +126,7 @@ impl KernelFile {
         if let Some(file) = &self.kept
             && (self.is_kernels || fstat(&**file).is_ok_and(|stat| stat.st_nlink > 0))
         {
-            match read_at_start(file, self.is_single, buffer) {
+            match read_at_start(file, self.shape, buffer) {
                 Ok(length) => return Ok(buffer.get(..length).unwrap_or_default()),
                 Err(error) if is_an_answer(&error) => return Err(not_read(&self.path, error)),
                 Err(_) => {}
@@ -99,7 +134,7 @@ impl KernelFile {
         }
         self.kept = None;
         let file = File::open(&self.path).map_err(|error| not_read(&self.path, error))?;
-        let read = read_at_start(&file, self.is_single, buffer);
+        let read = read_at_start(&file, self.shape, buffer);
         if read.as_ref().err().is_none_or(is_an_answer) {
             self.is_kernels = made_by_kernel(&file);
             self.kept = Kept::new(file);
@@ -133,7 +168,7 @@ impl KernelFile {
 /// What open(2) or read(2) said, or that the text is over 16 MiB.
 pub fn read_once(path: &Path) -> io::Result<Vec<u8>> {
     let mut buffer = Vec::new();
-    let length = read_at_start(&File::open(path)?, false, &mut buffer)?;
+    let length = read_at_start(&File::open(path)?, Shape::Unknown, &mut buffer)?;
     buffer.truncate(length);
     Ok(buffer.trim_ascii().to_vec())
 }
@@ -160,7 +195,7 @@ fn made_by_kernel(file: &File) -> bool {
 
 /// Reads from the start to the end. The buffer's length is kept at its capacity from one call to
 /// the next, so that it is zeroed once; what was read is its first `n` bytes.
-fn read_at_start(file: &File, is_single: bool, buffer: &mut Vec<u8>) -> io::Result<usize> {
+fn read_at_start(file: &File, shape: Shape, buffer: &mut Vec<u8>) -> io::Result<usize> {
     if buffer.len() < FIRST_READ {
         buffer.resize(FIRST_READ, 0);
     }
@@ -172,11 +207,12 @@ fn read_at_start(file: &File, is_single: bool, buffer: &mut Vec<u8>) -> io::Resu
             }
             buffer.resize(length * 2, 0);
         }
+        let room = buffer.len() - length;
         match file.read_at(buffer.get_mut(length..).unwrap_or_default(), length as u64) {
             Ok(0) => return Ok(length),
             Ok(count) => {
                 length += count;
-                if is_single && length < buffer.len() {
+                if shape.ends_with(count, room) {
                     return Ok(length);
                 }
             }

@@ -14,6 +14,8 @@ mod source;
 pub use filter::Filter;
 pub use render::Encoding;
 
+use crate::host::root::Root;
+use crate::host::uevents::Uevents;
 use crate::host::{Collector, Error, Pass};
 use crate::metric::{Batch, Family, Labels};
 use crate::process::{AgentRoot, Processes};
@@ -135,24 +137,27 @@ struct Order {
 /// The handle of the sampler thread. Dropped, it lets the thread end.
 pub struct Sampler {
     slots: Arc<[Slot]>,
+    root: Arc<Root>,
     orders: mpsc::Sender<Order>,
 }
 
 impl Sampler {
     /// Starts the thread with the enabled collectors, in the order they are to be run, and the
-    /// process scan, which comes last.
+    /// process scan, which comes last. The kernel below `root` is asked whether anything has come
+    /// that a collector has missed before.
     ///
     /// # Errors
     /// When the thread cannot be started.
     pub fn start(
         collectors: Vec<(&'static str, Box<dyn Collector>)>,
         processes: Option<Box<dyn ProcessScan>>,
+        root: &Arc<Root>,
     ) -> io::Result<Self> {
         let hosts = collectors.into_iter().map(|(name, host)| Slot::new(name, Work::Host(host)));
         let scan = processes.map(|scan| Slot::new(PROCESSES, Work::Processes(scan)));
         let slots: Arc<[Slot]> = hosts.chain(scan).collect();
-        let orders = spawn(&slots)?;
-        Ok(Self { slots, orders })
+        let orders = spawn(&slots, root)?;
+        Ok(Self { slots, root: Arc::clone(root), orders })
     }
 
     /// The names of the sources, as a filter may name them.
@@ -182,16 +187,16 @@ impl Sampler {
     /// # Errors
     /// When the new thread cannot be started; then nothing has changed.
     pub fn replace_thread(&mut self) -> io::Result<()> {
-        self.orders = spawn(&self.slots)?;
+        self.orders = spawn(&self.slots, &self.root)?;
         Ok(())
     }
 }
 
-fn spawn(slots: &Arc<[Slot]>) -> io::Result<mpsc::Sender<Order>> {
+fn spawn(slots: &Arc<[Slot]>, root: &Root) -> io::Result<mpsc::Sender<Order>> {
     let (orders, inbox) = mpsc::channel::<Order>();
     let slots = Arc::clone(slots);
+    let mut bench = Bench::new(root);
     std::thread::Builder::new().name("sampler".to_owned()).spawn(move || {
-        let mut bench = Bench::default();
         for Order { job, reply } in inbox {
             let given_up = || reply.is_closed();
             if let Some(answer) = bench.pass(&slots, job, &given_up) {
@@ -207,18 +212,28 @@ fn spawn(slots: &Arc<[Slot]>) -> io::Result<mpsc::Sender<Order>> {
 type Outcome = (usize, bool, Option<Duration>);
 
 /// What the thread keeps from pass to pass.
-#[derive(Default)]
 struct Bench {
     buffer: Vec<u8>,
+    uevents: Uevents,
     outcomes: Vec<Outcome>,
     renderer: Renderer,
 }
 
 impl Bench {
+    fn new(root: &Root) -> Self {
+        Self {
+            buffer: Vec::new(),
+            uevents: Uevents::new(root),
+            outcomes: Vec::new(),
+            renderer: Renderer::default(),
+        }
+    }
+
     /// Runs the sources and renders. `None` when there is nobody to answer, or no answer.
     fn pass(&mut self, slots: &[Slot], job: Job, given_up: &dyn Fn() -> bool) -> Option<Answer> {
         let Job { mut batch, filter, agents, wanted, deadline } = job;
         self.outcomes.clear();
+        self.uevents.update(&mut self.buffer);
         for (index, slot) in slots.iter().enumerate() {
             if given_up() {
                 return None;
@@ -236,7 +251,7 @@ impl Bench {
                 continue;
             };
             let mut pass = Pass { batch: &mut batch, buffer: &mut self.buffer, deadline };
-            let success = source.run(&mut pass, &filter, &agents);
+            let success = source.run(&mut pass, &filter, &agents, &self.uevents);
             self.outcomes.push((index, success, Some(start.elapsed())));
         }
         self.emit(slots, &mut batch);

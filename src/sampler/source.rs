@@ -4,6 +4,7 @@
 //! Must not know: threads, formats, who asks.
 
 use super::{Filter, PROCESSES, ProcessScan};
+use crate::host::uevents::{Absence, Uevents};
 use crate::host::{self, Collector, Pass};
 use crate::process::AgentRoot;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -29,22 +30,26 @@ pub(super) struct Source {
     name: &'static str,
     work: Work,
     condition: Condition,
+    /// When it has had no data, if that is so still.
+    absence: Option<Absence>,
 }
 
 impl Source {
     pub(super) fn new(name: &'static str, work: Work) -> Self {
-        Self { name, work, condition: Condition::Working }
+        Self { name, work, condition: Condition::Working, absence: None }
     }
 
-    /// Runs it, unless it has panicked before. Whether it has given its samples; if not, none of
+    /// Runs it, unless it has panicked before, or has nothing to show yet. Whether it has given its samples; if not, none of
     /// them are left in the batch.
     pub(super) fn run(
         &mut self,
         pass: &mut Pass<'_>,
         filter: &Filter,
         agents: &[AgentRoot],
+        uevents: &Uevents,
     ) -> bool {
-        if self.condition == Condition::Panicked {
+        let is_absent = self.absence.is_some_and(|absence| uevents.is_still(absence));
+        if self.condition == Condition::Panicked || is_absent {
             return false;
         }
         let mark = pass.batch.mark();
@@ -62,6 +67,8 @@ impl Source {
         if condition != Condition::Working {
             pass.batch.rollback(mark);
         }
+        let lacks_device = condition == Condition::NoData && matches!(self.work, Work::Host(_));
+        self.absence = if lacks_device { uevents.absence() } else { None };
         self.log(condition, &message);
         self.condition = condition;
         condition == Condition::Working

@@ -28,6 +28,12 @@ fn good() -> Box<dyn Collector> {
     })
 }
 
+fn nowhere() -> Arc<Root> {
+    let path = std::path::PathBuf::from("/nonexistent");
+    let (procfs, sysfs, rootfs) = (path.clone(), path.clone(), path.clone());
+    Arc::new(Root { procfs, sysfs, rootfs, udev_data: path })
+}
+
 struct FakeScan(mpsc::Sender<(usize, bool)>);
 
 impl ProcessScan for FakeScan {
@@ -77,7 +83,7 @@ fn a_failing_source_is_left_out_and_comes_back() {
             _ => Ok(()),
         }
     });
-    let sampler = Sampler::start(vec![("flaky", flaky)], None).unwrap();
+    let sampler = Sampler::start(vec![("flaky", flaky)], None, &nowhere()).unwrap();
     for _ in 0..2 {
         let text = pass(&sampler, "");
         assert!(text.contains(&success("flaky", 0)) && !text.contains("\ngiven "), "{text}");
@@ -95,7 +101,7 @@ fn a_panicking_source_is_disabled_and_takes_nothing_with_it() {
         pass.batch.value(&GIVEN, 1.0);
         panic!("a fake collector panics, as it should")
     });
-    let sampler = Sampler::start(vec![("bad", bad), ("good", good())], None).unwrap();
+    let sampler = Sampler::start(vec![("bad", bad), ("good", good())], None, &nowhere()).unwrap();
     for _ in 0..3 {
         let text = pass(&sampler, "");
         assert!(text.contains(&success("bad", 0)) && text.contains(&success("good", 1)), "{text}");
@@ -108,7 +114,7 @@ fn a_panicking_source_is_disabled_and_takes_nothing_with_it() {
 fn the_filter_chooses_the_sources() {
     let (seen, scans) = mpsc::channel();
     let collectors = vec![("one", good()), ("two", good())];
-    let sampler = Sampler::start(collectors, Some(Box::new(FakeScan(seen)))).unwrap();
+    let sampler = Sampler::start(collectors, Some(Box::new(FakeScan(seen))), &nowhere()).unwrap();
     assert_eq!(sampler.names().collect::<Vec<_>>(), ["one", "two", PROCESSES]);
     let text = pass(&sampler, "collect[]=two");
     assert!(text.contains("\"two\"") && !text.contains("\"one\""), "{text}");
@@ -128,7 +134,7 @@ fn after_the_deadline_the_rest_is_skipped() {
         }
         Ok(())
     });
-    let sampler = Sampler::start(vec![("late", late), ("good", good())], None).unwrap();
+    let sampler = Sampler::start(vec![("late", late), ("good", good())], None, &nowhere()).unwrap();
     let mut job = job("", &sampler);
     job.batch.value(&Family::gauge("agents_own", &[], "Filled in before."), 3.0);
     job.deadline = Instant::now() + Duration::from_millis(30);
@@ -151,7 +157,8 @@ fn a_hung_source_keeps_its_thread_and_nothing_else() {
         }
         Ok(())
     });
-    let mut sampler = Sampler::start(vec![("hung", hung), ("good", good())], None).unwrap();
+    let mut sampler =
+        Sampler::start(vec![("hung", hung), ("good", good())], None, &nowhere()).unwrap();
     let first = sampler.submit(job("", &sampler));
     entries.recv().unwrap();
     assert_eq!(sampler.busy_with(), Some("hung"));
@@ -173,9 +180,35 @@ fn the_batch_comes_back_and_the_thread_goes_with_its_handle() {
         let _ = &alive;
         Ok(())
     });
-    let sampler = Sampler::start(vec![("owner", owner)], None).unwrap();
+    let sampler = Sampler::start(vec![("owner", owner)], None, &nowhere()).unwrap();
     let answer = sampler.submit(job("", &sampler)).blocking_recv().unwrap();
     assert_eq!(answer.batch.len(), 2);
     drop(sampler);
     assert_eq!(gone.recv(), Err(mpsc::RecvError), "the thread has dropped its sources");
+}
+
+#[test]
+fn what_has_no_data_is_not_asked_before_something_comes() {
+    let top = std::env::temp_dir().join(format!("musterd-sampler-{}", std::process::id()));
+    std::fs::create_dir_all(top.join("kernel")).unwrap();
+    let announce = |number: u64| {
+        std::fs::write(top.join("kernel/uevent_seqnum"), format!("{number}\n")).unwrap();
+    };
+    announce(7);
+    let calls = Arc::new(AtomicU32::new(0));
+    let counted = Arc::clone(&calls);
+    let absent = fake(move |_| {
+        counted.fetch_add(1, Ordering::SeqCst);
+        Err(Error::NoData("no such device".to_owned()))
+    });
+    let root = Arc::new(Root { sysfs: top.clone(), ..Root::clone(&nowhere()) });
+    let sampler = Sampler::start(vec![("absent", absent)], None, &root).unwrap();
+    for _ in 0..3 {
+        assert!(pass(&sampler, "").contains(&success("absent", 0)));
+    }
+    assert_eq!(calls.load(Ordering::SeqCst), 1);
+    announce(8);
+    pass(&sampler, "");
+    assert_eq!(calls.load(Ordering::SeqCst), 2);
+    std::fs::remove_dir_all(&top).unwrap();
 }

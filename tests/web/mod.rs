@@ -1,6 +1,7 @@
 //! A server with a fake daemon behind it, and a client that sends what it is told to.
 #![allow(dead_code)]
 
+use musterd::host::root::Root;
 use musterd::host::{Collector, Error, Pass};
 use musterd::http::health::{Check, Report, Status, SystemMetrics};
 use musterd::http::{self, Fill, Node, Options, Scraper, Site};
@@ -12,6 +13,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -68,6 +70,13 @@ impl Fill for FakeFill {
     fn agent_roots(&self) -> Vec<AgentRoot> {
         vec![AgentRoot { name: "solver".to_owned(), pid: 1, start_time: None }]
     }
+}
+
+/// A host without a kernel.
+pub(crate) fn nowhere() -> Arc<Root> {
+    let path = std::path::PathBuf::from("/nonexistent");
+    let (procfs, sysfs, rootfs) = (path.clone(), path.clone(), path.clone());
+    Arc::new(Root { procfs, sysfs, rootfs, udev_data: path })
 }
 
 pub(crate) struct FakeNode {
@@ -128,7 +137,7 @@ impl Server {
             agents: RefCell::new(serde_json::json!([])),
         });
         let scraper = Scraper::new(
-            Sampler::start(collectors, None).unwrap(),
+            Sampler::start(collectors, None, &nowhere()).unwrap(),
             Rc::new(FakeFill(instruments.clone())),
             instruments.clone(),
             deadline,

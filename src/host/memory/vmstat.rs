@@ -24,7 +24,7 @@ struct Options {
 fn configure(options: toml::Deserializer<'_>) -> Result<Builder, toml::de::Error> {
     let options: Options = serde::Deserialize::deserialize(options)?;
     Ok(Arc::new(move |root: &Arc<Root>| {
-        let (file, fields) = (root.proc("vmstat"), options.fields.clone());
+        let (file, fields) = (root.proc("vmstat").records(96), options.fields.clone());
         Box::new(VmStat { file, fields, wanted: Table::default() })
     }))
 }

@@ -29,7 +29,7 @@ fn configure(options: toml::Deserializer<'_>) -> Result<Builder, toml::de::Error
     let Options { device_include, device_exclude } = serde::Deserialize::deserialize(options)?;
     let filter = Filter { include: device_include, exclude: device_exclude };
     Ok(Arc::new(move |root: &Arc<Root>| {
-        let (file, filter) = (net::file(root, "arp"), filter.clone());
+        let (file, filter) = (net::file(root, "arp").records(256), filter.clone());
         Box::new(Arp { file, filter, devices: Vec::new() })
     }))
 }

@@ -54,7 +54,7 @@ fn configure(options: toml::Deserializer<'_>) -> Result<Builder, toml::de::Error
         Box::new(ConnTrack {
             count: root.proc("sys/net/netfilter/nf_conntrack_count").single(),
             max: root.proc("sys/net/netfilter/nf_conntrack_max").single(),
-            stat: net::file(root, "stat/nf_conntrack"),
+            stat: net::file(root, "stat/nf_conntrack").records(256),
         })
     }))
 }

@@ -4,6 +4,7 @@ mod addresses;
 mod arp;
 mod bonding;
 mod conntrack;
+mod links;
 mod net;
 mod netclass;
 mod netdev;

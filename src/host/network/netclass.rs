@@ -3,12 +3,13 @@
 //!
 //! Must not know what they send and receive: that is netdev's.
 
+use super::links::Links;
 use crate::host::class::{Attribute, Class, Text};
 use crate::host::pattern::Pattern;
 use crate::host::readings::any_number;
 use crate::host::root::{KernelFile, Root};
 use crate::host::{Builder, Collector, Entry, Error, Pass};
-use crate::metric::{Family, Labels};
+use crate::metric::{Batch, Family, Labels};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -23,6 +24,8 @@ const fn counter(file: &'static str, name: &'static str, help: &'static str) -> 
 }
 
 const COUNT: usize = 16;
+const FLAGS: usize = 7;
+const IFINDEX: usize = 8;
 #[rustfmt::skip] // a table
 static ATTRIBUTES: [Attribute; COUNT] = [
     gauge("addr_assign_type", "node_network_address_assign_type", "How the device came by its address (NET_ADDR_*)."),
@@ -84,6 +87,7 @@ fn configure(options: toml::Deserializer<'_>) -> Result<Builder, toml::de::Error
     Ok(Arc::new(move |root: &Arc<Root>| {
         Box::new(NetClass {
             devices: Class::new(root.sysfs.join("class/net"), &ATTRIBUTES),
+            links: Links::new(root),
             ignored: ignored_devices.clone(),
             ignore_invalid_speed,
         })
@@ -92,6 +96,7 @@ fn configure(options: toml::Deserializer<'_>) -> Result<Builder, toml::de::Error
 
 struct NetClass {
     devices: Class<Device>,
+    links: Links,
     ignored: Pattern,
     ignore_invalid_speed: bool,
 }
@@ -105,35 +110,35 @@ struct Device {
     duplex: Text,
     operstate: Text,
     ifalias: Text,
-    flags: KernelFile,
-    speed: KernelFile,
+    speed_file: KernelFile,
+    /// In Mbit/s.
+    speed: Option<f64>,
 }
 
 impl Collector for NetClass {
     fn collect(&mut self, pass: &mut Pass<'_>) -> Result<(), Error> {
-        let ignored = &self.ignored;
-        self.devices.update(|name, path| {
-            // `bonding_masters` is a file among the devices.
-            let is_shown = !ignored.matches(name) && path.is_dir();
-            is_shown.then(|| Device::new(name, path))
-        })?;
-        self.devices.emit(pass.buffer, pass.batch);
+        if self.links.may_have_changed() {
+            self.read(pass)?;
+        }
+        self.devices.emit_again(pass.batch);
         pass.batch.begin(&UP);
-        for device in self.devices.devices_mut() {
-            let device = &mut device.own;
-            let is_up = device.operstate.read(pass.buffer) == "up";
-            pass.batch.sample_with(&device.labels, f64::from(u8::from(is_up)));
+        for device in self.devices.devices() {
+            let is_up = device.own.operstate.shown() == "up";
+            pass.batch.sample_with(&device.own.labels, f64::from(u8::from(is_up)));
         }
         pass.batch.begin(&INFO);
-        for device in self.devices.devices_mut() {
-            device.own.emit_info(pass);
+        for device in self.devices.devices() {
+            device.own.emit_info(device.number(FLAGS), pass.batch);
         }
         pass.batch.begin(&SPEED);
         for device in self.devices.devices_mut() {
             let device = &mut device.own;
-            // A device without a link, or without a speed, answers EINVAL or -1.
-            let speed = device.speed.read_if_there(pass.buffer).and_then(any_number);
-            if let Some(speed) = speed.filter(|speed| *speed >= 0.0 || !self.ignore_invalid_speed) {
+            // Set by hand, a speed may change without a word.
+            if device.speed.is_some() {
+                device.read_speed(pass.buffer);
+            }
+            let shown = device.speed.filter(|speed| *speed >= 0.0 || !self.ignore_invalid_speed);
+            if let Some(speed) = shown {
                 pass.batch.sample_with(&device.labels, speed * MEGABIT);
             }
         }
@@ -141,10 +146,27 @@ impl Collector for NetClass {
     }
 }
 
+impl NetClass {
+    fn read(&mut self, pass: &mut Pass<'_>) -> Result<(), Error> {
+        let ignored = &self.ignored;
+        self.devices.update(|name, path| {
+            // `bonding_masters` is a file among the devices.
+            let is_shown = !ignored.matches(name) && path.is_dir();
+            is_shown.then(|| Device::new(name, path))
+        })?;
+        self.devices.read(pass.buffer);
+        for device in self.devices.devices_mut() {
+            device.own.read(pass.buffer);
+        }
+        let devices = self.devices.devices();
+        self.links.trust(devices.map(|device| (device.own.name.as_str(), device.number(IFINDEX))));
+        Ok(())
+    }
+}
+
 impl Device {
     fn new(name: &str, path: &Path) -> (Labels, Self) {
         let text = |file: &str| Text::new(path.join(file));
-        let number = |file: &str| KernelFile::new(path.join(file)).single();
         let labels = Labels::new(&[("device", name)]);
         let device = Self {
             labels: labels.clone(),
@@ -154,14 +176,32 @@ impl Device {
             duplex: text("duplex"),
             operstate: text("operstate"),
             ifalias: text("ifalias"),
-            flags: number("flags"),
-            speed: number("speed"),
+            speed_file: KernelFile::new(path.join("speed")).single(),
+            speed: None,
         };
         (labels, device)
     }
 
-    fn emit_info(&mut self, pass: &mut Pass<'_>) {
-        let flags = self.flags.read_if_there(pass.buffer).and_then(any_number);
+    fn read(&mut self, buffer: &mut Vec<u8>) {
+        let texts = [
+            &mut self.address,
+            &mut self.broadcast,
+            &mut self.duplex,
+            &mut self.operstate,
+            &mut self.ifalias,
+        ];
+        for text in texts {
+            text.read(buffer);
+        }
+        self.read_speed(buffer);
+    }
+
+    /// A device without a link, or without a speed, answers EINVAL or -1.
+    fn read_speed(&mut self, buffer: &mut Vec<u8>) {
+        self.speed = self.speed_file.read_if_there(buffer).and_then(any_number);
+    }
+
+    fn emit_info(&self, flags: Option<f64>, batch: &mut Batch) {
         let adminstate = match flags.map(|flags| flags as u64 & IFF_UP) {
             Some(IFF_UP) => "up",
             Some(_) => "down",
@@ -169,13 +209,24 @@ impl Device {
         };
         let labels = [
             ("device", self.name.as_str()),
-            ("address", self.address.read(pass.buffer)),
-            ("broadcast", self.broadcast.read(pass.buffer)),
-            ("duplex", self.duplex.read(pass.buffer)),
+            ("address", self.address.shown()),
+            ("broadcast", self.broadcast.shown()),
+            ("duplex", self.duplex.shown()),
             ("operstate", self.operstate.shown()),
             ("adminstate", adminstate),
-            ("ifalias", self.ifalias.read(pass.buffer)),
+            ("ifalias", self.ifalias.shown()),
         ];
-        pass.batch.sample(&labels, 1.0);
+        batch.sample(&labels, 1.0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_are_those_of_the_table() {
+        let [flags, number] = [FLAGS, IFINDEX].map(|place| ATTRIBUTES[place].file);
+        assert_eq!([flags, number], ["flags", "ifindex"]);
     }
 }

@@ -88,7 +88,7 @@ fn configure(options: toml::Deserializer<'_>) -> Result<Builder, toml::de::Error
     let filter = Filter { include: device_include, exclude: device_exclude };
     Ok(Arc::new(move |root: &Arc<Root>| {
         Box::new(NetDev {
-            file: net::file(root, "dev"),
+            file: net::file(root, "dev").records(512),
             root: Arc::clone(root),
             filter: filter.clone(),
             devices: Table::default(),

@@ -54,7 +54,10 @@ pub(super) const ENTRY: Entry = Entry { name: "softnet", families: &FAMILIES, pa
 fn configure(options: toml::Deserializer<'_>) -> Result<Builder, toml::de::Error> {
     let _: NoOptions = serde::Deserialize::deserialize(options)?;
     Ok(Arc::new(|root: &Arc<Root>| {
-        Box::new(SoftNet { file: net::file(root, "softnet_stat"), cpus: Table::default() })
+        Box::new(SoftNet {
+            file: net::file(root, "softnet_stat").records(256),
+            cpus: Table::default(),
+        })
     }))
 }
 

@@ -22,7 +22,8 @@ fn configure(options: toml::Deserializer<'_>) -> Result<Builder, toml::de::Error
     let _: NoOptions = serde::Deserialize::deserialize(options)?;
     Ok(Arc::new(|root: &Arc<Root>| {
         Box::new(UdpQueues {
-            files: [("v4", net::file(root, "udp")), ("v6", net::file(root, "udp6"))],
+            files: [("v4", "udp"), ("v6", "udp6")]
+                .map(|(ip, name)| (ip, net::file(root, name).records(256))),
         })
     }))
 }

@@ -72,11 +72,11 @@ struct Release {
 impl Collector for Os {
     fn collect(&mut self, pass: &mut Pass<'_>) -> Result<(), Error> {
         let [first, second] = &mut self.files;
-        let text = match first.read(pass.buffer) {
-            Err(Error::NoData(_)) => second.read(pass.buffer)?,
-            Err(error) => return Err(error),
-            Ok(_) => first.read(pass.buffer)?,
+        let length = match first.read(pass.buffer).map(<[u8]>::len) {
+            Err(Error::NoData(_)) => second.read(pass.buffer)?.len(),
+            length => length?,
         };
+        let text = pass.buffer.get(..length).unwrap_or_default();
         if text != self.text {
             self.text = text.to_vec();
             self.release = Release::of(&String::from_utf8_lossy(text));
