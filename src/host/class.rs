@@ -149,6 +149,11 @@ impl Text {
         &self.shown
     }
 
+    /// Shows another text until it is read again.
+    pub(super) fn set(&mut self, text: &str) {
+        text.clone_into(&mut self.shown);
+    }
+
     /// What was read last.
     pub(super) fn shown(&self) -> &str {
         &self.shown

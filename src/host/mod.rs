@@ -10,8 +10,10 @@ pub mod vitals;
 
 mod class;
 mod directory;
+mod gathered;
 mod hardware;
 mod kept;
+mod keyed;
 mod memory;
 mod network;
 mod parse;

@@ -12,16 +12,22 @@ use super::root::KernelFile;
 use crate::metric::{Batch, Family, Labels};
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 /// One series: where its value comes from at each pass.
 enum Source {
     /// A file with one number, which is multiplied.
     File(Labels, KernelFile, f64),
+    /// A file with something that is read as a number.
+    Parsed(Labels, KernelFile, Parse),
     /// A number that does not change.
     Fixed(Labels, f64),
     /// A series of value 1 with labels whose texts may change; those that are empty may be left out.
     Info { labels: Vec<(&'static str, Value)>, with_empty: bool },
 }
+
+/// Reads the number in a file; `None` where there is none.
+pub(super) type Parse = fn(&[u8]) -> Option<f64>;
 
 /// The value of a label.
 pub(super) enum Value {
@@ -29,13 +35,19 @@ pub(super) enum Value {
     Fixed(String),
     /// It is read at each pass.
     Read(Text),
+    /// It is read at each pass, and shown without the `0x` that it begins with.
+    ReadHexadecimal(Text),
 }
 
 /// Everything that the devices of a folder have to show.
 pub(super) struct Readings {
     top: Directory,
     found: Found,
+    looked: Option<Instant>,
 }
+
+/// Looked at again after this time: what comes below a device does not show in the top folder.
+const LONGEST: Duration = Duration::from_secs(60);
 
 /// The series found, by the place of their family in the collector's list of families.
 #[derive(Default)]
@@ -48,7 +60,7 @@ pub(super) struct Found {
 impl Readings {
     /// The devices below `top`.
     pub(super) fn new(top: PathBuf) -> Self {
-        Self { top: Directory::new(top), found: Found::default() }
+        Self { top: Directory::new(top), found: Found::default(), looked: None }
     }
 
     /// Looks what there is. Where that has changed, `look` is called for every device, with its
@@ -62,7 +74,9 @@ impl Readings {
     ) -> Result<(), Error> {
         let top = self.top.path().to_owned();
         let names = self.top.list().inspect_err(|_| self.found = Found::default())?;
-        if names.has_changed() {
+        let is_recent = self.looked.is_some_and(|looked| looked.elapsed() < LONGEST);
+        if names.has_changed() || !is_recent {
+            self.looked = Some(Instant::now());
             self.found = Found::default();
             for name in names.iter() {
                 look(&name.to_string_lossy(), &top.join(name), &mut self.found);
@@ -95,6 +109,14 @@ impl Found {
         }
     }
 
+    /// A file with something that `parse` makes a number of, if it is there.
+    pub(super) fn parsed(&mut self, place: usize, labels: &Labels, path: PathBuf, parse: Parse) {
+        if path.exists() && self.known.insert((place, labels.as_bytes().to_vec())) {
+            let file = KernelFile::new(path).single();
+            self.series.push((place, Source::Parsed(labels.clone(), file, parse)));
+        }
+    }
+
     /// A number that does not change.
     pub(super) fn fixed(&mut self, place: usize, labels: &Labels, value: f64) {
         if self.known.insert((place, labels.as_bytes().to_vec())) {
@@ -119,10 +141,16 @@ impl Value {
         Self::Read(Text::new(path))
     }
 
+    /// As [`Value::read`], for a number that is shown without its `0x`.
+    pub(super) fn read_hexadecimal(path: PathBuf) -> Self {
+        Self::ReadHexadecimal(Text::new(path))
+    }
+
     fn shown(&self) -> &str {
         match self {
             Self::Fixed(text) => text,
             Self::Read(text) => text.shown(),
+            Self::ReadHexadecimal(text) => text.shown().trim_start_matches("0x"),
         }
     }
 }
@@ -136,10 +164,15 @@ impl Source {
                     batch.sample_with(labels, scaled(value, *scale));
                 }
             }
+            Self::Parsed(labels, file, parse) => {
+                if let Some(value) = file.read_if_there(buffer).and_then(*parse) {
+                    batch.sample_with(labels, value);
+                }
+            }
             Self::Fixed(labels, value) => batch.sample_with(labels, *value),
             Self::Info { labels, with_empty } => {
                 for (_, value) in labels.iter_mut() {
-                    if let Value::Read(text) = value {
+                    if let Value::Read(text) | Value::ReadHexadecimal(text) = value {
                         text.read(buffer);
                     }
                 }

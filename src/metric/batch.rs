@@ -28,6 +28,12 @@ impl Labels {
         Self(text)
     }
 
+    /// Renders others in place of these, in the same memory.
+    pub fn set(&mut self, pairs: &[(&str, &str)]) {
+        self.0.clear();
+        render_labels(pairs.iter().copied(), &mut self.0);
+    }
+
     /// The rendered form, without braces.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {

@@ -2,6 +2,8 @@
 
 mod dmi;
 mod edac;
+mod hwmon;
+mod hwmon_sensor;
 mod powersupplyclass;
 mod rapl;
 mod thermal_zone;
@@ -13,6 +15,7 @@ use super::Entry;
 pub(super) const COLLECTORS: &[Entry] = &[
     dmi::ENTRY,
     edac::ENTRY,
+    hwmon::ENTRY,
     powersupplyclass::ENTRY,
     rapl::ENTRY,
     thermal_zone::ENTRY,

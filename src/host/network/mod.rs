@@ -4,6 +4,8 @@ mod addresses;
 mod arp;
 mod bonding;
 mod conntrack;
+mod infiniband;
+mod ipvs;
 mod links;
 mod net;
 mod netclass;
@@ -20,6 +22,8 @@ pub(super) const COLLECTORS: &[Entry] = &[
     arp::ENTRY,
     bonding::ENTRY,
     conntrack::ENTRY,
+    infiniband::ENTRY,
+    ipvs::ENTRY,
     netclass::ENTRY,
     netdev::ENTRY,
     netstat::ENTRY,

@@ -1,15 +1,40 @@
 //! Collectors of block devices, arrays of them, and file systems, local and over the network.
 
+mod bcache;
+mod btrfs;
 mod diskstats;
+mod dmmultipath;
+mod drbd;
+mod fibrechannel;
 mod filesystem;
+mod human;
+mod mdadm;
+mod mdstat;
 mod mounts;
+mod nfs;
+mod nfs_methods;
+mod nfsd;
 mod nvme;
 pub(super) mod prober;
 mod tapestats;
 mod udev;
+mod xfs;
 
 use super::Entry;
 
 /// The collectors of this folder.
-pub(super) const COLLECTORS: &[Entry] =
-    &[diskstats::ENTRY, filesystem::ENTRY, nvme::ENTRY, tapestats::ENTRY];
+pub(super) const COLLECTORS: &[Entry] = &[
+    bcache::ENTRY,
+    btrfs::ENTRY,
+    diskstats::ENTRY,
+    dmmultipath::ENTRY,
+    drbd::ENTRY,
+    fibrechannel::ENTRY,
+    filesystem::ENTRY,
+    mdadm::ENTRY,
+    nfs::ENTRY,
+    nfsd::ENTRY,
+    nvme::ENTRY,
+    tapestats::ENTRY,
+    xfs::ENTRY,
+];

@@ -6,6 +6,7 @@ mod kernel_hung;
 mod loadavg;
 mod os;
 mod pressure;
+mod selinux;
 mod stat;
 mod time;
 mod uname;
@@ -22,6 +23,7 @@ pub(super) const COLLECTORS: &[Entry] = &[
     loadavg::ENTRY,
     os::ENTRY,
     pressure::ENTRY,
+    selinux::ENTRY,
     stat::ENTRY,
     time::ENTRY,
     uname::ENTRY,

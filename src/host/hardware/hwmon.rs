@@ -1,0 +1,226 @@
+//! `hwmon`: temperatures, fans, voltages and whatever else sensors measure, of `/sys/class/hwmon`
+//! (Documentation/hwmon/sysfs-interface.rst).
+//!
+//! Must not know which values are good.
+
+use super::hwmon_sensor::{File, clean};
+use crate::host::directory::Directory;
+use crate::host::parse::decimal;
+use crate::host::pattern::{Filter, Pattern};
+use crate::host::readings::scaled;
+use crate::host::root::{KernelFile, Root, read_once};
+use crate::host::{Builder, Collector, Entry, Error, Pass};
+use crate::metric::{Family, Labels};
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+const SENSOR: &[&str] = &["chip", "sensor"];
+const GAUGE: Family =
+    Family::gauge("node_hwmon_*", SENSOR, "What a sensor's file of that name says.");
+const COUNTER: Family =
+    Family::counter("node_hwmon_*_joule_total", SENSOR, "Energy that a sensor has counted.");
+const CHIP_NAMES: Family =
+    Family::gauge("node_hwmon_chip_names", &["chip", "chip_name"], "The chip's name; always 1.");
+const LABEL: Family = Family::gauge(
+    "node_hwmon_sensor_label",
+    &["chip", "label", "sensor"],
+    "The sensor's label, as the driver has it; always 1.",
+);
+/// Looked at again after this time: sensors may come below a chip that stays.
+const LONGEST: Duration = Duration::from_secs(60);
+
+/// The collector's line in the list.
+pub(super) const ENTRY: Entry =
+    Entry { name: "hwmon", families: &[GAUGE, COUNTER, CHIP_NAMES, LABEL], parse: configure };
+
+#[derive(Clone, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Options {
+    chip_include: Pattern,
+    chip_exclude: Pattern,
+    sensor_include: Pattern,
+    sensor_exclude: Pattern,
+}
+
+fn configure(options: toml::Deserializer<'_>) -> Result<Builder, toml::de::Error> {
+    let options: Options = serde::Deserialize::deserialize(options)?;
+    let chips = Filter { include: options.chip_include, exclude: options.chip_exclude };
+    let sensors = Filter { include: options.sensor_include, exclude: options.sensor_exclude };
+    Ok(Arc::new(move |root: &Arc<Root>| {
+        Box::new(HwMon {
+            folder: Directory::new(root.sysfs.join("class/hwmon")),
+            looked: None,
+            chips: chips.clone(),
+            sensors: sensors.clone(),
+            found: Found::default(),
+        })
+    }))
+}
+
+struct HwMon {
+    folder: Directory,
+    looked: Option<Instant>,
+    chips: Filter,
+    /// Of `CHIP;SENSOR`.
+    sensors: Filter,
+    found: Found,
+}
+
+/// All there is to read and to show.
+#[derive(Default)]
+struct Found {
+    /// By the part of a family's name that is theirs.
+    values: BTreeMap<(String, bool), Vec<Series>>,
+    chip_names: Vec<Labels>,
+    sensor_labels: Vec<Labels>,
+}
+
+struct Series {
+    labels: Labels,
+    file: KernelFile,
+    scale: f64,
+}
+
+impl Collector for HwMon {
+    fn collect(&mut self, pass: &mut Pass<'_>) -> Result<(), Error> {
+        self.update()?;
+        for ((name, is_counter), series) in &mut self.found.values {
+            let family = if *is_counter { &COUNTER } else { &GAUGE };
+            pass.batch.begin_named(family, name.as_bytes());
+            for Series { labels, file, scale } in series {
+                let text = file.read_if_there(pass.buffer);
+                if let Some(value) = text.and_then(|text| decimal(text.trim_ascii())) {
+                    pass.batch.sample_with(labels, scaled(value, *scale));
+                }
+            }
+        }
+        for (family, all) in
+            [(&CHIP_NAMES, &self.found.chip_names), (&LABEL, &self.found.sensor_labels)]
+        {
+            pass.batch.begin(family);
+            for labels in all {
+                pass.batch.sample_with(labels, 1.0);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl HwMon {
+    fn update(&mut self) -> Result<(), Error> {
+        let top = self.folder.path().to_owned();
+        let names = self.folder.list()?;
+        let is_recent = self.looked.is_some_and(|looked| looked.elapsed() < LONGEST);
+        if is_recent && !names.has_changed() {
+            return Ok(());
+        }
+        self.looked = Some(Instant::now());
+        self.found = Found::default();
+        for name in names.iter() {
+            let path = top.join(name);
+            let Some(chip) = chip_name(&path) else { continue };
+            if self.chips.wants(&chip) {
+                self.found.look_at_chip(&chip, &path, &self.sensors);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Found {
+    fn look_at_chip(&mut self, chip: &str, path: &Path, wanted: &Filter) {
+        if let Some(name) =
+            text(&path.join("name")).map(|name| clean(&name)).filter(|name| !name.is_empty())
+        {
+            push_new(&mut self.chip_names, Labels::new(&[("chip", chip), ("chip_name", &name)]));
+        }
+        // Drivers of old have the files in the device's folder.
+        let mut sensors: BTreeMap<String, BTreeMap<String, std::path::PathBuf>> = BTreeMap::new();
+        for folder in [path.to_owned(), path.join("device")] {
+            for name in names(&folder) {
+                if let Some(file) = File::of(&name) {
+                    sensors
+                        .entry(file.sensor())
+                        .or_default()
+                        .insert(name.clone(), folder.join(&name));
+                }
+            }
+        }
+        for (sensor, files) in sensors {
+            if wanted.wants(&format!("{chip};{sensor}")) {
+                self.look_at_sensor(chip, &sensor, files);
+            }
+        }
+    }
+
+    fn look_at_sensor(
+        &mut self,
+        chip: &str,
+        sensor: &str,
+        files: BTreeMap<String, std::path::PathBuf>,
+    ) {
+        let label = files.get(&format!("{sensor}_label")).and_then(|path| text(path));
+        if let Some(label) = &label {
+            let labels = Labels::new(&[("chip", chip), ("label", label), ("sensor", sensor)]);
+            push_new(&mut self.sensor_labels, labels);
+        }
+        let is_alone = !files.contains_key(sensor);
+        for (name, path) in files {
+            let Some(file) = File::of(&name).filter(|file| !file.is_label()) else { continue };
+            let own = match (&label, file.is_frequency()) {
+                (_, false) => sensor.to_owned(),
+                (Some(label), true) => clean(label),
+                (None, true) => continue,
+            };
+            let labels = Labels::new(&[("chip", chip), ("sensor", &own)]);
+            let shown = file.shown(is_alone);
+            let series = self.values.entry((shown.name, shown.is_counter)).or_default();
+            if series.iter().all(|series| series.labels != labels) {
+                let file = KernelFile::new(path).single();
+                series.push(Series { labels, file, scale: shown.scale });
+            }
+        }
+    }
+}
+
+fn push_new(all: &mut Vec<Labels>, labels: Labels) {
+    if !all.contains(&labels) {
+        all.push(labels);
+    }
+}
+
+/// The numbers of chips depend on the order in which drivers are loaded; where their devices are does
+/// not: `platform_coretemp_0`. Chips that share a device are told apart by their names; a chip
+/// without a device has nothing but its name, or the number.
+fn chip_name(path: &Path) -> Option<String> {
+    let name = text(&path.join("name")).map(|name| clean(&name)).filter(|name| !name.is_empty());
+    let component = |path: &Path| Some(clean(&path.file_name()?.to_string_lossy()));
+    if let Ok(device) = path.join("device").canonicalize() {
+        let bus = device.parent().and_then(component);
+        let parts = [bus, component(&device)].into_iter().flatten().filter(|part| !part.is_empty());
+        let mut own = parts.collect::<Vec<_>>().join("_");
+        if let Some(name) = name.as_ref().filter(|_| names(&device.join("hwmon")).len() > 1) {
+            own = format!("{own}_{name}");
+        }
+        if !own.is_empty() {
+            return Some(own);
+        }
+    }
+    name.or_else(|| component(&path.canonicalize().ok()?)).filter(|name| !name.is_empty())
+}
+
+fn text(path: &Path) -> Option<String> {
+    let text = read_once(path).ok()?;
+    Some(String::from_utf8_lossy(&text).into_owned())
+}
+
+/// The names in a folder, sorted; none where it cannot be read.
+fn names(path: &Path) -> Vec<String> {
+    let mut folder = Directory::new(path.to_owned());
+    let names = folder.list();
+    names
+        .map(|names| names.iter().map(|name| name.to_string_lossy().into_owned()).collect())
+        .unwrap_or_default()
+}

@@ -1,0 +1,155 @@
+//! `infiniband`: adapters and their ports, of `/sys/class/infiniband`
+//! (Documentation/ABI/stable/sysfs-class-infiniband).
+//!
+//! Must not know what runs over them.
+
+use crate::host::directory::Directory;
+use crate::host::parse::{decimal, number, words};
+use crate::host::readings::{Found, Readings, Value};
+use crate::host::root::Root;
+use crate::host::{Builder, Collector, Entry, Error, NoOptions, Pass};
+use crate::metric::{Family, Labels};
+use std::path::Path;
+use std::sync::Arc;
+
+const PORT: &[&str] = &["device", "port"];
+
+const fn counter(name: &'static str, help: &'static str) -> Family {
+    Family::counter(name, PORT, help)
+}
+
+const COUNT: usize = 30;
+/// A counter's file, what it is multiplied with (data is counted in words of four bytes), and what it
+/// counts.
+#[rustfmt::skip] // a table
+const COUNTERS: [(&str, f64, Family); COUNT] = [
+    ("counters/link_downed", 1.0, counter("node_infiniband_link_downed_total", "Times the link went down.")),
+    ("counters/link_error_recovery", 1.0, counter("node_infiniband_link_error_recovery_total", "Times the link recovered from an error.")),
+    ("counters/multicast_rcv_packets", 1.0, counter("node_infiniband_multicast_packets_received_total", "Multicast packets received.")),
+    ("counters/multicast_xmit_packets", 1.0, counter("node_infiniband_multicast_packets_transmitted_total", "Multicast packets sent.")),
+    ("counters/port_rcv_constraint_errors", 1.0, counter("node_infiniband_port_constraint_errors_received_total", "Packets received that the port had to throw away.")),
+    ("counters/port_xmit_constraint_errors", 1.0, counter("node_infiniband_port_constraint_errors_transmitted_total", "Packets that the port could not send.")),
+    ("counters/port_rcv_data", 4.0, counter("node_infiniband_port_data_received_bytes_total", "Data received.")),
+    ("counters/port_xmit_data", 4.0, counter("node_infiniband_port_data_transmitted_bytes_total", "Data sent.")),
+    ("counters/port_rcv_discards", 1.0, counter("node_infiniband_port_discards_received_total", "Packets received that were thrown away since the port is down or congested.")),
+    ("counters/port_xmit_discards", 1.0, counter("node_infiniband_port_discards_transmitted_total", "Packets to be sent that were thrown away since the port is down or congested.")),
+    ("counters/port_rcv_errors", 1.0, counter("node_infiniband_port_errors_received_total", "Packets received with an error.")),
+    ("counters/port_rcv_packets", 1.0, counter("node_infiniband_port_packets_received_total", "Packets received.")),
+    ("counters/port_xmit_packets", 1.0, counter("node_infiniband_port_packets_transmitted_total", "Packets sent.")),
+    ("counters/port_xmit_wait", 1.0, counter("node_infiniband_port_transmit_wait_total", "Ticks in which the port had data to send and could not.")),
+    ("counters/unicast_rcv_packets", 1.0, counter("node_infiniband_unicast_packets_received_total", "Unicast packets received.")),
+    ("counters/unicast_xmit_packets", 1.0, counter("node_infiniband_unicast_packets_transmitted_total", "Unicast packets sent.")),
+    ("counters/excessive_buffer_overrun_errors", 1.0, counter("node_infiniband_excessive_buffer_overrun_errors_total", "Times buffers overran one after the other.")),
+    ("counters/local_link_integrity_errors", 1.0, counter("node_infiniband_local_link_integrity_errors_total", "Times errors of the link passed their threshold.")),
+    ("counters/port_rcv_remote_physical_errors", 1.0, counter("node_infiniband_port_receive_remote_physical_errors_total", "Packets received that were marked bad on their way.")),
+    ("counters/port_rcv_switch_relay_errors", 1.0, counter("node_infiniband_port_receive_switch_relay_errors_total", "Packets received that a switch could not pass on.")),
+    ("counters/symbol_error", 1.0, counter("node_infiniband_symbol_error_total", "Minor errors of the link.")),
+    ("counters/VL15_dropped", 1.0, counter("node_infiniband_vl15_dropped_total", "Packets of the management lane that were dropped.")),
+    ("counters_ext/port_multicast_rcv_packets", 1.0, counter("node_infiniband_legacy_multicast_packets_received_total", "Multicast packets received, by the counters of older drivers.")),
+    ("counters_ext/port_multicast_xmit_packets", 1.0, counter("node_infiniband_legacy_multicast_packets_transmitted_total", "Multicast packets sent, by the counters of older drivers.")),
+    ("counters_ext/port_rcv_data_64", 4.0, counter("node_infiniband_legacy_data_received_bytes_total", "Data received, by the counters of older drivers.")),
+    ("counters_ext/port_rcv_packets_64", 1.0, counter("node_infiniband_legacy_packets_received_total", "Packets received, by the counters of older drivers.")),
+    ("counters_ext/port_unicast_rcv_packets", 1.0, counter("node_infiniband_legacy_unicast_packets_received_total", "Unicast packets received, by the counters of older drivers.")),
+    ("counters_ext/port_unicast_xmit_packets", 1.0, counter("node_infiniband_legacy_unicast_packets_transmitted_total", "Unicast packets sent, by the counters of older drivers.")),
+    ("counters_ext/port_xmit_data_64", 4.0, counter("node_infiniband_legacy_data_transmitted_bytes_total", "Data sent, by the counters of older drivers.")),
+    ("counters_ext/port_xmit_packets_64", 1.0, counter("node_infiniband_legacy_packets_transmitted_total", "Packets sent, by the counters of older drivers.")),
+];
+const STATE: usize = COUNT;
+const PHYSICAL_STATE: usize = COUNT + 1;
+const RATE: usize = COUNT + 2;
+const INFO: usize = COUNT + 3;
+static FAMILIES: [Family; COUNT + 4] = {
+    let info = Family::gauge(
+        "node_infiniband_info",
+        &["device", "board_id", "firmware_version", "hca_type"],
+        "What the adapter is; always 1.",
+    );
+    let mut families = [info; COUNT + 4];
+    let (mut rest, mut counters) = (families.as_mut_slice(), COUNTERS.as_slice());
+    while let ([family, families @ ..], [(.., own), more @ ..]) = (rest, counters) {
+        *family = *own;
+        (rest, counters) = (families, more);
+    }
+    let [.., state, physical, rate, _] = &mut families;
+    *state = Family::gauge("node_infiniband_state_id", PORT, "State of the port: 4 is active.");
+    *physical = Family::gauge(
+        "node_infiniband_physical_state_id",
+        PORT,
+        "Physical state of the port: 5 is up.",
+    );
+    *rate = Family::gauge(
+        "node_infiniband_rate_bytes_per_second",
+        PORT,
+        "Speed of the port in bytes a second.",
+    );
+    families
+};
+
+/// The collector's line in the list.
+pub(super) const ENTRY: Entry = Entry { name: "infiniband", families: &FAMILIES, parse: configure };
+
+fn configure(options: toml::Deserializer<'_>) -> Result<Builder, toml::de::Error> {
+    let _: NoOptions = serde::Deserialize::deserialize(options)?;
+    Ok(Arc::new(|root: &Arc<Root>| {
+        Box::new(Infiniband { devices: Readings::new(root.sysfs.join("class/infiniband")) })
+    }))
+}
+
+struct Infiniband {
+    devices: Readings,
+}
+
+impl Collector for Infiniband {
+    fn collect(&mut self, pass: &mut Pass<'_>) -> Result<(), Error> {
+        self.devices.update(look)?;
+        self.devices.emit(&FAMILIES, pass.buffer, pass.batch);
+        Ok(())
+    }
+}
+
+fn look(device: &str, path: &Path, found: &mut Found) {
+    let info = vec![
+        ("device", Value::Fixed(device.to_owned())),
+        ("board_id", Value::read(path.join("board_id"))),
+        ("firmware_version", Value::read(path.join("fw_ver"))),
+        ("hca_type", Value::read(path.join("hca_type"))),
+    ];
+    found.info(INFO, info);
+    let mut ports = Directory::new(path.join("ports"));
+    let Ok(names) = ports.list() else { return };
+    for port in names.iter() {
+        let path = path.join("ports").join(port);
+        let labels = Labels::new(&[("device", device), ("port", &port.to_string_lossy())]);
+        // `N/A (no PMA)` is no number, and left out.
+        for (place, (file, scale, _)) in COUNTERS.iter().enumerate() {
+            found.file(place, &labels, path.join(file), *scale);
+        }
+        found.parsed(STATE, &labels, path.join("state"), state);
+        found.parsed(PHYSICAL_STATE, &labels, path.join("phys_state"), state);
+        found.parsed(RATE, &labels, path.join("rate"), rate);
+    }
+}
+
+/// `4: ACTIVE`
+fn state(text: &[u8]) -> Option<f64> {
+    number(text.split(|byte| *byte == b':').next()?)
+}
+
+/// `40 Gb/sec (4X QDR)`
+fn rate(text: &[u8]) -> Option<f64> {
+    let mut words = words(text);
+    let (speed, unit) = (decimal(words.next()?)?, words.next()?);
+    (unit == b"Gb/sec").then_some(speed * 1e9 / 8.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn states_and_rates() {
+        assert_eq!((state(b"4: ACTIVE\n"), state(b"ACTIVE"), state(b"")), (Some(4.0), None, None));
+        assert_eq!(rate(b"2.5 Gb/sec (1X SDR)"), Some(312_500_000.0));
+        assert_eq!((rate(b"40"), rate(b"x Gb/sec"), rate(b"1 Mb/sec")), (None, None, None));
+    }
+}
