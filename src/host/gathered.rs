@@ -15,7 +15,11 @@ pub(super) struct Gathered {
 #[derive(Debug)]
 struct Row {
     place: usize,
+    /// For a family whose name is made up: the part of it that is.
+    name: Vec<u8>,
     labels: Labels,
+    /// Which of all it was.
+    order: usize,
     value: f64,
 }
 
@@ -27,11 +31,25 @@ impl Gathered {
 
     /// Adds a sample to the family at `place` of the collector's list.
     pub(super) fn add(&mut self, place: usize, labels: &[(&str, &str)], value: f64) {
+        self.add_named(place, b"", labels, value);
+    }
+
+    /// As [`Gathered::add`], to the family of a `*` declaration that has `name` in place of the `*`.
+    pub(super) fn add_named(
+        &mut self,
+        place: usize,
+        name: &[u8],
+        labels: &[(&str, &str)],
+        value: f64,
+    ) {
         if let Some(row) = self.rows.get_mut(self.used) {
+            row.name.clear();
+            row.name.extend_from_slice(name);
             row.labels.set(labels);
-            (row.place, row.value) = (place, value);
+            (row.place, row.order, row.value) = (place, self.used, value);
         } else {
-            self.rows.push(Row { place, labels: Labels::new(labels), value });
+            let (name, labels) = (name.to_vec(), Labels::new(labels));
+            self.rows.push(Row { place, name, labels, order: self.used, value });
         }
         self.used += 1;
     }
@@ -39,22 +57,32 @@ impl Gathered {
     /// Gives out all of them. Of a series that was added twice, the first stays.
     pub(super) fn emit(&mut self, families: &[Family], batch: &mut Batch) {
         let Some(rows) = self.rows.get_mut(..self.used) else { return };
-        rows.sort_by(|one, other| {
-            one.place
-                .cmp(&other.place)
-                .then_with(|| one.labels.as_bytes().cmp(other.labels.as_bytes()))
-        });
+        rows.sort_unstable_by(|one, other| one.key().cmp(&other.key()));
         let mut last: Option<&Row> = None;
         for row in &*rows {
-            if last.is_none_or(|last| last.place != row.place) {
+            if last.is_none_or(|last| last.family() != row.family()) {
                 let Some(family) = families.get(row.place) else { continue };
-                batch.begin(family);
+                if family.name.contains('*') {
+                    batch.begin_named(family, &row.name);
+                } else {
+                    batch.begin(family);
+                }
             } else if last.is_some_and(|last| last.labels == row.labels) {
                 continue;
             }
             batch.sample_with(&row.labels, row.value);
             last = Some(row);
         }
+    }
+}
+
+impl Row {
+    fn family(&self) -> (usize, &[u8]) {
+        (self.place, &self.name)
+    }
+
+    fn key(&self) -> (usize, &[u8], &[u8], usize) {
+        (self.place, &self.name, self.labels.as_bytes(), self.order)
     }
 }
 

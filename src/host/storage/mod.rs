@@ -1,6 +1,7 @@
 //! Collectors of block devices, arrays of them, and file systems, local and over the network.
 
 mod bcache;
+mod bcachefs;
 mod btrfs;
 mod diskstats;
 mod dmmultipath;
@@ -19,12 +20,15 @@ pub(super) mod prober;
 mod tapestats;
 mod udev;
 mod xfs;
+mod zfs;
+mod zfs_pool;
 
 use super::Entry;
 
 /// The collectors of this folder.
 pub(super) const COLLECTORS: &[Entry] = &[
     bcache::ENTRY,
+    bcachefs::ENTRY,
     btrfs::ENTRY,
     diskstats::ENTRY,
     dmmultipath::ENTRY,
@@ -37,4 +41,5 @@ pub(super) const COLLECTORS: &[Entry] = &[
     nvme::ENTRY,
     tapestats::ENTRY,
     xfs::ENTRY,
+    zfs::ENTRY,
 ];
