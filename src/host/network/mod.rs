@@ -7,6 +7,7 @@ mod conntrack;
 mod infiniband;
 mod ipvs;
 mod links;
+mod lnstat;
 mod net;
 mod netclass;
 mod netdev;
@@ -14,6 +15,7 @@ mod netstat;
 mod sockstat;
 mod softnet;
 mod udp_queues;
+mod xfrm;
 
 use super::Entry;
 
@@ -24,10 +26,12 @@ pub(super) const COLLECTORS: &[Entry] = &[
     conntrack::ENTRY,
     infiniband::ENTRY,
     ipvs::ENTRY,
+    lnstat::ENTRY,
     netclass::ENTRY,
     netdev::ENTRY,
     netstat::ENTRY,
     sockstat::ENTRY,
     softnet::ENTRY,
     udp_queues::ENTRY,
+    xfrm::ENTRY,
 ];

@@ -3,15 +3,26 @@
 mod cpu;
 mod cpu_info;
 mod cpu_topology;
+mod cpu_vulnerabilities;
 mod cpufreq;
+mod interrupts;
 mod schedstat;
+mod softirqs;
 
 use super::Entry;
+use super::parse::words;
 use crate::metric::Family;
 
 /// The collectors of this folder. What the driver says of the clock rate goes before what
 /// /proc/cpuinfo says.
-pub(super) const COLLECTORS: &[Entry] = &[cpufreq::ENTRY, cpu::ENTRY, schedstat::ENTRY];
+pub(super) const COLLECTORS: &[Entry] = &[
+    cpufreq::ENTRY,
+    cpu::ENTRY,
+    cpu_vulnerabilities::ENTRY,
+    interrupts::ENTRY,
+    schedstat::ENTRY,
+    softirqs::ENTRY,
+];
 
 /// Two collectors know it; the second one to come leaves it out.
 const FREQUENCY: Family = Family::gauge(
@@ -19,3 +30,9 @@ const FREQUENCY: Family = Family::gauge(
     &["package", "core", "cpu"],
     "Clock rate of the cpu: as its driver has it, else as /proc/cpuinfo has it, with package and core.",
 );
+
+/// The numbers in a line of headings that names each cpu there is: `CPU0 CPU2`.
+fn cpu_numbers(line: &[u8]) -> impl Iterator<Item = String> {
+    let numbers = words(line).filter_map(|word| word.strip_prefix(b"CPU"));
+    numbers.map(|number| String::from_utf8_lossy(number).into_owned())
+}

@@ -1,13 +1,16 @@
 //! Collectors of the running kernel, the operating system and its services.
 
+mod cgroups;
 mod entropy;
 mod filefd;
 mod kernel_hung;
 mod loadavg;
 mod os;
 mod pressure;
+mod processes;
 mod selinux;
 mod stat;
+mod sysctl;
 mod time;
 mod uname;
 mod zone;
@@ -17,14 +20,17 @@ use super::Entry;
 
 /// The collectors of this folder.
 pub(super) const COLLECTORS: &[Entry] = &[
+    cgroups::ENTRY,
     entropy::ENTRY,
     filefd::ENTRY,
     kernel_hung::ENTRY,
     loadavg::ENTRY,
     os::ENTRY,
     pressure::ENTRY,
+    processes::ENTRY,
     selinux::ENTRY,
     stat::ENTRY,
+    sysctl::ENTRY,
     time::ENTRY,
     uname::ENTRY,
 ];

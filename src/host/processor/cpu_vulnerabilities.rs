@@ -1,0 +1,90 @@
+//! `cpu_vulnerabilities`: flaws of the processors and what is done about them, of
+//! `/sys/devices/system/cpu/vulnerabilities` (Documentation/ABI/testing/sysfs-devices-system-cpu).
+//!
+//! Must not know which of them matter.
+
+use crate::host::class::Text;
+use crate::host::directory::Directory;
+use crate::host::root::Root;
+use crate::host::table::Table;
+use crate::host::{Builder, Collector, Entry, Error, NoOptions, Pass};
+use crate::metric::Family;
+use std::os::unix::ffi::OsStrExt;
+use std::sync::Arc;
+
+const INFO: Family = Family::gauge(
+    "node_cpu_vulnerabilities_info",
+    &["codename", "mitigation", "state"],
+    "A flaw, whether this machine has it, and what is done about it; always 1.",
+);
+
+/// The collector's line in the list.
+pub(super) const ENTRY: Entry =
+    Entry { name: "cpu_vulnerabilities", families: &[INFO], parse: configure };
+
+fn configure(options: toml::Deserializer<'_>) -> Result<Builder, toml::de::Error> {
+    let _: NoOptions = serde::Deserialize::deserialize(options)?;
+    Ok(Arc::new(|root: &Arc<Root>| {
+        let folder = Directory::new(root.sysfs.join("devices/system/cpu/vulnerabilities"));
+        Box::new(CpuVulnerabilities { folder, flaws: Table::default() })
+    }))
+}
+
+struct CpuVulnerabilities {
+    folder: Directory,
+    flaws: Table<(String, Text)>,
+}
+
+impl Collector for CpuVulnerabilities {
+    fn collect(&mut self, pass: &mut Pass<'_>) -> Result<(), Error> {
+        let top = self.folder.path().to_owned();
+        self.flaws.begin();
+        for name in self.folder.list()?.iter() {
+            self.flaws.meet(name.as_bytes(), || {
+                (name.to_string_lossy().into_owned(), Text::new(top.join(name)))
+            });
+        }
+        self.flaws.end();
+        pass.batch.begin(&INFO);
+        for (name, text) in self.flaws.rows_mut() {
+            let (state, mitigation) = parse(text.read(pass.buffer));
+            let labels =
+                [("codename", name.as_str()), ("mitigation", mitigation), ("state", state)];
+            pass.batch.sample(&labels, 1.0);
+        }
+        Ok(())
+    }
+}
+
+/// The state, and what is done about it: `Mitigation: PTI`, `Vulnerable: no microcode`. Some have
+/// the part that is meant in front: `KVM: Mitigation: VMX disabled`.
+fn parse(text: &str) -> (&'static str, &str) {
+    let rest = text.strip_prefix("KVM: ").unwrap_or(text);
+    let after =
+        |prefix: &str| Some(rest.strip_prefix(prefix)?.trim_start_matches([':', ';', ',', ' ']));
+    if let Some(mitigation) = after("Mitigation") {
+        ("mitigation", mitigation)
+    } else if let Some(rest) = after("Vulnerable").or_else(|| after("Processor vulnerable")) {
+        ("vulnerable", rest)
+    } else if rest.starts_with("Not affected") {
+        ("not affected", "")
+    } else {
+        ("unknown", "")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn states() {
+        assert_eq!(parse("Not affected"), ("not affected", ""));
+        assert_eq!(parse("Mitigation: PTI; x"), ("mitigation", "PTI; x"));
+        assert_eq!(parse("Vulnerable"), ("vulnerable", ""));
+        assert_eq!(parse("Vulnerable: no microcode"), ("vulnerable", "no microcode"));
+        assert_eq!(parse("KVM: Mitigation: VMX disabled"), ("mitigation", "VMX disabled"));
+        assert_eq!(parse("Unknown: x"), ("unknown", ""));
+        assert_eq!(parse(""), ("unknown", ""));
+    }
+}
