@@ -4,6 +4,8 @@ mod dmi;
 mod edac;
 mod hwmon;
 mod hwmon_sensor;
+mod pci_ids;
+mod pcidevice;
 mod powersupplyclass;
 mod rapl;
 mod thermal_zone;
@@ -16,6 +18,7 @@ pub(super) const COLLECTORS: &[Entry] = &[
     dmi::ENTRY,
     edac::ENTRY,
     hwmon::ENTRY,
+    pcidevice::ENTRY,
     powersupplyclass::ENTRY,
     rapl::ENTRY,
     thermal_zone::ENTRY,

@@ -12,6 +12,7 @@ mod human;
 mod mdadm;
 mod mdstat;
 mod mounts;
+mod mountstats;
 mod nfs;
 mod nfs_methods;
 mod nfsd;
@@ -36,6 +37,7 @@ pub(super) const COLLECTORS: &[Entry] = &[
     fibrechannel::ENTRY,
     filesystem::ENTRY,
     mdadm::ENTRY,
+    mountstats::ENTRY,
     nfs::ENTRY,
     nfsd::ENTRY,
     nvme::ENTRY,
