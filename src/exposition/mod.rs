@@ -7,7 +7,7 @@ mod number;
 mod openmetrics;
 mod text;
 
-use crate::metric::{Batch, FamilyRef, Histogram, Native, Point};
+use crate::metric::{Batch, FamilyRef, Histogram, Native, Point, Summary};
 
 /// A format of the answer to a scrape.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,6 +87,9 @@ fn samples(family: &FamilyRef<'_>, bound: fn(f64, &mut Vec<u8>), out: &mut Vec<u
             Point::Histogram(histogram) => {
                 buckets(family.name, sample.labels, &histogram, bound, out);
             }
+            Point::Summary(summary) => {
+                quantiles(family.name, sample.labels, &summary, bound, out);
+            }
         }
     }
 }
@@ -113,14 +116,8 @@ fn buckets(
 ) {
     let bucket = |limit: f64, count: u64, out: &mut Vec<u8>| {
         out.extend_from_slice(name);
-        out.extend_from_slice(b"_bucket{");
-        if !own_labels.is_empty() {
-            out.extend_from_slice(own_labels);
-            out.push(b',');
-        }
-        out.extend_from_slice(b"le=\"");
-        bound(limit, out);
-        out.extend_from_slice(b"\"} ");
+        out.extend_from_slice(b"_bucket");
+        labels_and(own_labels, b"le", limit, bound, out);
         number::count(count, out);
         out.push(b'\n');
     };
@@ -131,15 +128,55 @@ fn buckets(
     }
     let total = total(histogram);
     bucket(f64::INFINITY, total, out);
+    sum_and_count(name, own_labels, histogram.sum, total, out);
+}
+
+/// The lines of one summary: its quantiles, then sum and count.
+fn quantiles(
+    name: &[u8],
+    own_labels: &[u8],
+    summary: &Summary<'_>,
+    bound: fn(f64, &mut Vec<u8>),
+    out: &mut Vec<u8>,
+) {
+    for &[quantile, value] in summary.quantiles {
+        out.extend_from_slice(name);
+        labels_and(own_labels, b"quantile", quantile, bound, out);
+        number::value(value, out);
+        out.push(b'\n');
+    }
+    sum_and_count(name, own_labels, summary.sum, summary.count, out);
+}
+
+/// Labels in braces with one more behind them, a number, and the blank before the value.
+fn labels_and(
+    own_labels: &[u8],
+    name: &[u8],
+    value: f64,
+    bound: fn(f64, &mut Vec<u8>),
+    out: &mut Vec<u8>,
+) {
+    out.push(b'{');
+    if !own_labels.is_empty() {
+        out.extend_from_slice(own_labels);
+        out.push(b',');
+    }
+    out.extend_from_slice(name);
+    out.extend_from_slice(b"=\"");
+    bound(value, out);
+    out.extend_from_slice(b"\"} ");
+}
+
+fn sum_and_count(name: &[u8], own_labels: &[u8], sum: f64, count: u64, out: &mut Vec<u8>) {
     out.extend_from_slice(name);
     out.extend_from_slice(b"_sum");
     labels(own_labels, out);
-    number::value(histogram.sum, out);
+    number::value(sum, out);
     out.push(b'\n');
     out.extend_from_slice(name);
     out.extend_from_slice(b"_count");
     labels(own_labels, out);
-    number::count(total, out);
+    number::count(count, out);
     out.push(b'\n');
 }
 

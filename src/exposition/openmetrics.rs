@@ -30,6 +30,7 @@ fn family_line<'a>(family: &FamilyRef<'a>) -> (&'a [u8], &'static [u8]) {
         },
         Kind::Gauge => (family.name, b"gauge"),
         Kind::Histogram => (family.name, b"histogram"),
+        Kind::Summary => (family.name, b"summary"),
         Kind::Untyped => (family.name, b"unknown"),
     }
 }

@@ -178,7 +178,9 @@ fn emit(kind: Kind, family: &MetricFamily, batch: &mut Batch) {
             metric.get_label().iter().map(|label| (label.name(), label.value())).collect();
         match kind {
             Kind::Counter => batch.sample(&labels, metric.get_counter().get_value()),
-            Kind::Gauge | Kind::Untyped => batch.sample(&labels, metric.get_gauge().get_value()),
+            Kind::Gauge | Kind::Untyped | Kind::Summary => {
+                batch.sample(&labels, metric.get_gauge().get_value())
+            }
             Kind::Histogram => emit_histogram(metric, &labels, batch),
         }
     }

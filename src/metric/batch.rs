@@ -70,6 +70,17 @@ pub struct Histogram<'a> {
     pub native: Option<Native<'a>>,
 }
 
+/// One summary sample.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Summary<'a> {
+    /// Quantiles, rising, and for each of them the value below which it lies: in turn.
+    pub quantiles: &'a [[f64; 2]],
+    /// Sum of the observed values.
+    pub sum: f64,
+    /// How many there were.
+    pub count: u64,
+}
+
 /// The value of one sample.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Point<'a> {
@@ -77,12 +88,15 @@ pub enum Point<'a> {
     Number(f64),
     /// A histogram's buckets.
     Histogram(Histogram<'a>),
+    /// A summary's quantiles.
+    Summary(Summary<'a>),
 }
 
 #[derive(Clone, Debug)]
 enum Value {
     Number(f64),
     Histogram { bounds: Span, counts: Span, sum: f64, native: Option<NativeRow> },
+    Summary { quantiles: Span, sum: f64, count: u64 },
 }
 
 #[derive(Clone, Debug)]
@@ -103,11 +117,18 @@ struct Sample {
 #[derive(Clone, Debug)]
 struct Head {
     name: Span,
-    help: &'static str,
+    help: Help,
     kind: Kind,
     samples: Span,
     /// A family of this name has been begun before: what a source names itself, it may name twice.
     is_repeated: bool,
+}
+
+#[derive(Clone, Debug)]
+enum Help {
+    Declared(&'static str),
+    /// In the batch's text.
+    Foreign(Span),
 }
 
 /// All samples of one pass.
@@ -121,6 +142,7 @@ pub struct Batch {
     samples: Vec<Sample>,
     bounds: Vec<f64>,
     counts: Vec<u64>,
+    quantiles: Vec<[f64; 2]>,
     /// Hashes of the names that sources have made up.
     made_up: HashSet<u64, BuildHasherDefault<DefaultHasher>>,
 }
@@ -133,6 +155,7 @@ pub struct Mark {
     samples: usize,
     bounds: usize,
     counts: usize,
+    quantiles: usize,
 }
 
 /// A family of a batch, for an encoder.
@@ -141,7 +164,7 @@ pub struct FamilyRef<'a> {
     /// Full name.
     pub name: &'a [u8],
     /// Help text, not yet escaped.
-    pub help: &'static str,
+    pub help: &'a str,
     /// Its kind.
     pub kind: Kind,
     batch: &'a Batch,
@@ -171,6 +194,7 @@ impl Batch {
         self.samples.clear();
         self.bounds.clear();
         self.counts.clear();
+        self.quantiles.clear();
         self.made_up.clear();
     }
 
@@ -200,17 +224,28 @@ impl Batch {
         self.push_head(start, family, !is_new);
     }
 
+    /// Begins a family that somebody else has named and described. The name must be valid, and not
+    /// be there already: see [`Batch::has`].
+    pub fn begin_foreign(&mut self, name: &str, help: &str, kind: Kind) {
+        let name = append(&mut self.text, name.as_bytes());
+        let help = Help::Foreign(append(&mut self.text, help.as_bytes()));
+        let samples = position(self.samples.len());
+        self.heads.push(Head { name, help, kind, samples: samples..samples, is_repeated: false });
+    }
+
     /// Whether a family of this name has been begun and has samples.
     #[must_use]
-    pub fn has(&self, family: &Family) -> bool {
-        self.families().any(|begun| begun.name == family.name.as_bytes())
+    pub fn has(&self, name: &str) -> bool {
+        self.heads.iter().any(|head| {
+            !head.samples.is_empty() && slice(&self.text, &head.name) == name.as_bytes()
+        })
     }
 
     fn push_head(&mut self, start: usize, family: &Family, is_repeated: bool) {
         let samples = position(self.samples.len());
         self.heads.push(Head {
             name: position(start)..position(self.text.len()),
-            help: family.help,
+            help: Help::Declared(family.help),
             kind: family.kind,
             samples: samples..samples,
             is_repeated,
@@ -259,6 +294,23 @@ impl Batch {
         self.push(Sample { labels, value });
     }
 
+    /// As [`Batch::histogram`], for labels that are rendered already.
+    pub fn histogram_with(&mut self, labels: &Labels, histogram: &Histogram<'_>) {
+        self.histogram(&[], histogram);
+        let labels = self.copy(labels);
+        if let Some(sample) = self.samples.last_mut() {
+            sample.labels = labels;
+        }
+    }
+
+    /// Adds a summary sample to the family begun last.
+    pub fn summary_with(&mut self, labels: &Labels, summary: &Summary<'_>) {
+        let labels = self.copy(labels);
+        let quantiles = append(&mut self.quantiles, summary.quantiles);
+        let value = Value::Summary { quantiles, sum: summary.sum, count: summary.count };
+        self.push(Sample { labels, value });
+    }
+
     fn push(&mut self, sample: Sample) {
         self.samples.push(sample);
         let end = position(self.samples.len());
@@ -287,6 +339,7 @@ impl Batch {
             samples: self.samples.len(),
             bounds: self.bounds.len(),
             counts: self.counts.len(),
+            quantiles: self.quantiles.len(),
         }
     }
 
@@ -297,6 +350,7 @@ impl Batch {
         self.samples.truncate(mark.samples);
         self.bounds.truncate(mark.bounds);
         self.counts.truncate(mark.counts);
+        self.quantiles.truncate(mark.quantiles);
     }
 
     /// The number of samples; a histogram is one.
@@ -316,7 +370,12 @@ impl Batch {
         self.heads.iter().filter(|head| !head.samples.is_empty() && !head.is_repeated).map(|head| {
             FamilyRef {
                 name: slice(&self.text, &head.name),
-                help: head.help,
+                help: match &head.help {
+                    Help::Declared(text) => text,
+                    Help::Foreign(span) => {
+                        std::str::from_utf8(slice(&self.text, span)).unwrap_or_default()
+                    }
+                },
                 kind: head.kind,
                 batch: self,
                 samples: head.samples.clone(),
@@ -340,6 +399,11 @@ impl Batch {
     fn point(&self, value: &Value) -> Point<'_> {
         match value {
             Value::Number(number) => Point::Number(*number),
+            Value::Summary { quantiles, sum, count } => Point::Summary(Summary {
+                quantiles: slice(&self.quantiles, quantiles),
+                sum: *sum,
+                count: *count,
+            }),
             Value::Histogram { bounds, counts, sum, native } => Point::Histogram(Histogram {
                 bounds: slice(&self.bounds, bounds),
                 counts: slice(&self.counts, counts),

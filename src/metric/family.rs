@@ -9,6 +9,8 @@ pub enum Kind {
     Gauge,
     /// Counted buckets with a sum: classic bounds, and a native histogram where there is one.
     Histogram,
+    /// Quantiles with a sum and a count, as the source has made them up.
+    Summary,
     /// Neither promised: the source does not say whether the number grows (`/proc/vmstat`, SNMP).
     Untyped,
 }
@@ -21,6 +23,7 @@ impl Kind {
             Self::Counter => "counter",
             Self::Gauge => "gauge",
             Self::Histogram => "histogram",
+            Self::Summary => "summary",
             Self::Untyped => "untyped",
         }
     }

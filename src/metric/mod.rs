@@ -6,5 +6,5 @@
 mod batch;
 mod family;
 
-pub use batch::{Batch, FamilyRef, Histogram, Labels, Mark, Native, Point, SampleRef};
+pub use batch::{Batch, FamilyRef, Histogram, Labels, Mark, Native, Point, SampleRef, Summary};
 pub use family::{Family, Kind};

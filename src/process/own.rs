@@ -115,7 +115,7 @@ mod tests {
             let found = batch.families().find(|it| it.name == family.name.as_bytes());
             match found.unwrap().samples().next().unwrap().point {
                 Point::Number(number) => number,
-                Point::Histogram(_) => panic!("{} is no histogram", family.name),
+                Point::Histogram(_) | Point::Summary(_) => panic!("{} is a number", family.name),
             }
         };
         assert_eq!(batch.families().count(), FAMILIES.len());

@@ -98,7 +98,7 @@ impl Info {
         for processor in self.processors.rows() {
             pass.batch.sample_with(&processor.info, 1.0);
         }
-        if !pass.batch.has(&FREQUENCY) {
+        if !pass.batch.has(FREQUENCY.name) {
             pass.batch.begin(&FREQUENCY);
             for processor in self.processors.rows() {
                 if let Some(hertz) = processor.hertz {

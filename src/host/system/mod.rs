@@ -11,6 +11,7 @@ mod processes;
 mod selinux;
 mod stat;
 mod sysctl;
+mod textfile;
 mod time;
 mod uname;
 mod zone;
@@ -18,7 +19,8 @@ mod zone_rule;
 
 use super::Entry;
 
-/// The collectors of this folder.
+/// The collectors of this folder. Whatever files of others name must not take the place of what all
+/// the others have: so that comes last.
 pub(super) const COLLECTORS: &[Entry] = &[
     cgroups::ENTRY,
     entropy::ENTRY,
@@ -33,4 +35,5 @@ pub(super) const COLLECTORS: &[Entry] = &[
     sysctl::ENTRY,
     time::ENTRY,
     uname::ENTRY,
+    textfile::ENTRY,
 ];

@@ -1,0 +1,338 @@
+//! The text format 0.0.4 as others write it
+//! (<https://prometheus.io/docs/instrumenting/exposition_formats/#text-based-format>).
+//!
+//! Must not know where a text comes from.
+
+use crate::metric::{Kind, Labels};
+use std::collections::BTreeMap;
+
+/// A family of a text.
+#[derive(Debug, PartialEq)]
+pub(super) struct Foreign {
+    pub(super) name: String,
+    /// Empty if there is none.
+    pub(super) help: String,
+    pub(super) kind: Kind,
+    pub(super) metrics: Vec<(Labels, Value)>,
+}
+
+/// What a metric of a family says.
+#[derive(Debug, PartialEq)]
+pub(super) enum Value {
+    Number(f64),
+    /// Counts of each bucket by itself, one more than there are bounds.
+    Histogram {
+        bounds: Vec<f64>,
+        counts: Vec<u64>,
+        sum: f64,
+    },
+    Summary {
+        quantiles: Vec<[f64; 2]>,
+        sum: f64,
+        count: u64,
+    },
+}
+
+/// Names and values of labels, by name: those of one series.
+type Pairs = BTreeMap<String, String>;
+
+/// What has been read of a family.
+#[derive(Default)]
+struct Draft {
+    help: Option<String>,
+    kind: Option<Kind>,
+    rows: BTreeMap<Pairs, Row>,
+}
+
+/// What has been read of a metric: a number, or the parts of a histogram or summary.
+#[derive(Default)]
+struct Row {
+    number: Option<f64>,
+    /// By bound or quantile.
+    parts: Vec<[f64; 2]>,
+    sum: Option<f64>,
+    count: Option<f64>,
+}
+
+/// Reads a text: its families, by name.
+///
+/// # Errors
+/// What is wrong in which line. Nothing of such a text is to be shown.
+pub(super) fn parse(text: &str) -> Result<Vec<Foreign>, String> {
+    let mut drafts: BTreeMap<String, Draft> = BTreeMap::new();
+    for (index, line) in text.lines().enumerate() {
+        take(line.trim(), &mut drafts).map_err(|what| format!("line {}: {what}", index + 1))?;
+    }
+    let families = drafts.into_iter().filter(|(_, draft)| !draft.rows.is_empty());
+    Ok(families.map(|(name, draft)| finish(name, draft)).collect())
+}
+
+fn take(line: &str, drafts: &mut BTreeMap<String, Draft>) -> Result<(), String> {
+    if line.is_empty() {
+        return Ok(());
+    }
+    let Some(comment) = line.strip_prefix('#') else { return sample(line, drafts) };
+    let mut words = comment.trim_start().splitn(3, [' ', '\t']);
+    let (keyword, name, rest) = (words.next(), words.next(), words.next().unwrap_or("").trim());
+    let (Some(keyword @ ("HELP" | "TYPE")), Some(name)) = (keyword, name) else { return Ok(()) };
+    if !is_name(name, ":") {
+        return Err(format!("`{name}` is no name of a metric"));
+    }
+    let draft = drafts.entry(name.to_owned()).or_default();
+    if keyword == "HELP" {
+        let is_second = draft.help.replace(unescaped(rest)).is_some();
+        return if is_second { Err(format!("a second HELP for `{name}`")) } else { Ok(()) };
+    }
+    let kind = match rest {
+        "counter" => Kind::Counter,
+        "gauge" => Kind::Gauge,
+        "histogram" => Kind::Histogram,
+        "summary" => Kind::Summary,
+        "untyped" => Kind::Untyped,
+        _ => return Err(format!("`{rest}` is no type of a metric")),
+    };
+    if !draft.rows.is_empty() {
+        return Err(format!("the TYPE of `{name}` comes after its samples"));
+    }
+    let is_second = draft.kind.replace(kind).is_some();
+    if is_second { Err(format!("a second TYPE for `{name}`")) } else { Ok(()) }
+}
+
+/// `NAME{LABEL="VALUE",…} NUMBER`
+fn sample(line: &str, drafts: &mut BTreeMap<String, Draft>) -> Result<(), String> {
+    let end = line.find(|c: char| c == '{' || c.is_whitespace()).unwrap_or(line.len());
+    let (name, rest) = line.split_at(end);
+    if !is_name(name, ":") {
+        return Err(format!("`{name}` is no name of a metric"));
+    }
+    let (mut pairs, rest) = match rest.trim_start().strip_prefix('{') {
+        Some(rest) => labels(rest)?,
+        None => (Pairs::new(), rest),
+    };
+    let mut words = rest.split_whitespace();
+    let value = words.next().and_then(number).ok_or("wanted a number behind the name")?;
+    if words.next().is_some() {
+        return Err("timestamps are not supported".to_owned());
+    }
+    let (family, suffix) = family_of(name, drafts);
+    let draft = drafts.entry(family.to_owned()).or_default();
+    let bound = match (draft.kind, suffix) {
+        (Some(Kind::Histogram), "_bucket") => Some("le"),
+        (Some(Kind::Summary), "") => Some("quantile"),
+        (Some(Kind::Histogram), "") => {
+            return Err(format!("`{name}` is a histogram, wanted its _bucket, _sum or _count"));
+        }
+        _ => None,
+    };
+    let limit = match bound {
+        Some(label) => {
+            let text = pairs.remove(label).ok_or_else(|| format!("no label `{label}`"))?;
+            Some(number(&text).ok_or_else(|| format!("`{text}` of `{label}` is no number"))?)
+        }
+        None => None,
+    };
+    let row = draft.rows.entry(pairs).or_default();
+    let is_second = match (limit, suffix) {
+        (Some(limit), _) => {
+            let is_second = row.parts.iter().any(|[known, _]| *known == limit);
+            row.parts.push([limit, value]);
+            is_second
+        }
+        (None, "_sum") => row.sum.replace(value).is_some(),
+        (None, "_count") => row.count.replace(value).is_some(),
+        (None, _) => row.number.replace(value).is_some(),
+    };
+    if is_second { Err(format!("a second sample of the same `{name}`")) } else { Ok(()) }
+}
+
+/// The family that a sample belongs to, and what its name has more than the family's: of a histogram
+/// or a summary that has been declared.
+fn family_of<'n>(name: &'n str, drafts: &BTreeMap<String, Draft>) -> (&'n str, &'n str) {
+    for suffix in ["_bucket", "_sum", "_count"] {
+        let Some(family) = name.strip_suffix(suffix) else { continue };
+        let kind = drafts.get(family).and_then(|draft| draft.kind);
+        let is_part = match kind {
+            Some(Kind::Histogram) => true,
+            Some(Kind::Summary) => suffix != "_bucket",
+            _ => false,
+        };
+        if is_part {
+            return (family, name.get(family.len()..).unwrap_or_default());
+        }
+    }
+    (name, "")
+}
+
+/// Labels up to the closing brace, and what follows it.
+fn labels(mut rest: &str) -> Result<(Pairs, &str), String> {
+    let mut pairs = Pairs::new();
+    loop {
+        rest = rest.trim_start();
+        if let Some(rest) = rest.strip_prefix('}') {
+            return Ok((pairs, rest));
+        }
+        let (name, value) = rest.split_once('=').ok_or("wanted `}` or a label")?;
+        let name = name.trim();
+        if !is_name(name, "") {
+            return Err(format!("`{name}` is no name of a label"));
+        }
+        let value = value.trim_start().strip_prefix('"').ok_or("wanted a quote behind `=`")?;
+        let (text, after) = quoted(value).ok_or("a label's value does not end")?;
+        if pairs.insert(name.to_owned(), text).is_some() {
+            return Err(format!("the label `{name}` stands twice"));
+        }
+        rest = after.trim_start();
+        match rest.strip_prefix(',') {
+            Some(after) => rest = after,
+            None if rest.starts_with('}') => {}
+            None => return Err("wanted `,` or `}` behind a label".to_owned()),
+        }
+    }
+}
+
+/// A value up to its closing quote, and what follows that.
+fn quoted(text: &str) -> Option<(String, &str)> {
+    let mut is_escaped = false;
+    for (index, c) in text.char_indices() {
+        match c {
+            '"' if !is_escaped => {
+                return Some((unescaped(text.get(..index)?), text.get(index + 1..)?));
+            }
+            '\\' => is_escaped = !is_escaped,
+            _ => is_escaped = false,
+        }
+    }
+    None
+}
+
+fn unescaped(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut chars = text.chars();
+    while let Some(c) = chars.next() {
+        match (c, c == '\\') {
+            (_, true) => match chars.next() {
+                Some('n') => out.push('\n'),
+                Some(c) => out.push(c),
+                None => out.push('\\'),
+            },
+            (c, _) => out.push(c),
+        }
+    }
+    out
+}
+
+/// A name of letters, digits, `_` and the others given, that does not begin with a digit.
+fn is_name(name: &str, others: &str) -> bool {
+    let is_valid = |c: char| c.is_ascii_alphanumeric() || c == '_' || others.contains(c);
+    !name.is_empty()
+        && !name.starts_with(|c: char| c.is_ascii_digit())
+        && name.chars().all(is_valid)
+}
+
+/// A number as Go writes it: `+Inf` and `NaN` in any case.
+fn number(text: &str) -> Option<f64> {
+    text.parse().ok()
+}
+
+/// Makes a family of what was read. Series of one family have the same labels: those that a series
+/// lacks are there with an empty value.
+fn finish(name: String, draft: Draft) -> Foreign {
+    let kind = draft.kind.unwrap_or(Kind::Untyped);
+    let names: std::collections::BTreeSet<String> =
+        draft.rows.keys().flat_map(|pairs| pairs.keys().cloned()).collect();
+    let metrics = draft.rows.into_iter().map(|(pairs, row)| {
+        let value = |name| pairs.get(name).map_or("", String::as_str);
+        let all: Vec<_> = names.iter().map(|name| (name.as_str(), value(name))).collect();
+        (Labels::new(&all), row.value(kind))
+    });
+    Foreign { help: draft.help.unwrap_or_default(), kind, metrics: metrics.collect(), name }
+}
+
+impl Row {
+    fn value(mut self, kind: Kind) -> Value {
+        let (sum, count) = (self.sum.unwrap_or_default(), self.count.unwrap_or_default() as u64);
+        self.parts.sort_by(|[one, _], [other, _]| one.total_cmp(other));
+        match kind {
+            Kind::Histogram => {
+                let limits = self.parts.iter().filter(|[limit, _]| limit.is_finite());
+                let (mut bounds, mut counts, mut seen) = (Vec::new(), Vec::new(), 0);
+                for [limit, cumulated] in limits {
+                    bounds.push(*limit);
+                    counts.push((*cumulated as u64).saturating_sub(seen));
+                    seen = seen.max(*cumulated as u64);
+                }
+                counts.push(count.saturating_sub(seen));
+                Value::Histogram { bounds, counts, sum }
+            }
+            Kind::Summary => Value::Summary { quantiles: self.parts, sum, count },
+            Kind::Counter | Kind::Gauge | Kind::Untyped => {
+                Value::Number(self.number.unwrap_or(f64::NAN))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn one(text: &str) -> Foreign {
+        let mut families = parse(text).unwrap();
+        assert_eq!(families.len(), 1, "{text}");
+        families.remove(0)
+    }
+
+    #[test]
+    fn numbers() {
+        let family = one(
+            "# HELP a Says \\\\ \\n more.\n# TYPE a counter\na{x=\"1\"} 2\n a { x=\"\\\"\" , y=\"z\", } +Inf\n",
+        );
+        assert_eq!((family.help.as_str(), family.kind), ("Says \\ \n more.", Kind::Counter));
+        let shown: Vec<_> = family
+            .metrics
+            .iter()
+            .map(|(labels, _)| String::from_utf8_lossy(labels.as_bytes()).into_owned())
+            .collect();
+        assert_eq!(shown, [r#"x="\"",y="z""#, r#"x="1",y="""#]);
+        assert_eq!(one("b_sum 1e3").kind, Kind::Untyped);
+        assert_eq!(one("# any comment\n#\n# EOF\nb 1").metrics[0].1, Value::Number(1.0));
+    }
+
+    #[test]
+    fn histograms_and_summaries() {
+        let text = "# TYPE h histogram\nh_bucket{le=\"1\"} 2\nh_bucket{le=\"+Inf\"} 5\nh_bucket{le=\"0.5\"} 1\nh_sum 7\nh_count 5\n";
+        let wanted = Value::Histogram { bounds: vec![0.5, 1.0], counts: vec![1, 1, 3], sum: 7.0 };
+        assert_eq!(one(text).metrics[0].1, wanted);
+        let text = "# TYPE s summary\ns{quantile=\"0.9\"} 2\ns_sum 7\ns_count 5\n";
+        let wanted = Value::Summary { quantiles: vec![[0.9, 2.0]], sum: 7.0, count: 5 };
+        assert_eq!(one(text).metrics[0].1, wanted);
+    }
+
+    #[test]
+    fn what_is_wrong_is_told() {
+        for (text, what) in [
+            ("a 1 1441205977284", "line 1: timestamps are not supported"),
+            ("a", "line 1: wanted a number behind the name"),
+            ("\n1a 2", "line 2: `1a` is no name of a metric"),
+            ("a{1x=\"\"} 2", "line 1: `1x` is no name of a label"),
+            ("a{x=\"} 2", "line 1: a label's value does not end"),
+            ("a{x=1} 2", "line 1: wanted a quote behind `=`"),
+            ("a{x=\"1\" y=\"2\"} 2", "line 1: wanted `,` or `}` behind a label"),
+            ("a{x=\"1\",x=\"2\"} 2", "line 1: the label `x` stands twice"),
+            ("a{x", "line 1: wanted `}` or a label"),
+            ("a 1\na 2", "line 2: a second sample of the same `a`"),
+            ("a 1\n# TYPE a gauge", "line 2: the TYPE of `a` comes after its samples"),
+            ("# TYPE a nonsense", "line 1: `nonsense` is no type of a metric"),
+            ("# TYPE a gauge\n# TYPE a gauge", "line 2: a second TYPE for `a`"),
+            ("# HELP a\n# HELP a x", "line 2: a second HELP for `a`"),
+            (
+                "# TYPE a histogram\na 1",
+                "line 2: `a` is a histogram, wanted its _bucket, _sum or _count",
+            ),
+            ("# TYPE a histogram\na_bucket 1", "line 2: no label `le`"),
+            ("# TYPE a summary\na{quantile=\"x\"} 1", "line 2: `x` of `quantile` is no number"),
+        ] {
+            assert_eq!(parse(text).unwrap_err(), what, "{text}");
+        }
+    }
+}
