@@ -3,15 +3,13 @@
 //!
 //! Must not know about devices' counters.
 
+use super::netlink::{Netlink, array, attributes};
 use crate::host::Error;
 use crate::metric::{Batch, Family};
 use rustix::net::netdevice::index_to_name;
-use rustix::net::netlink::SocketAddrNetlink;
-use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
-use rustix::net::{recv, sendto, socket_with};
 use std::io;
 use std::net::IpAddr;
-use std::os::fd::OwnedFd;
+use std::time::Instant;
 
 pub(super) const INFO: Family = Family::gauge(
     "node_network_address_info",
@@ -19,98 +17,52 @@ pub(super) const INFO: Family = Family::gauge(
     "An address of a network device, with the length of its network's prefix. Always 1.",
 );
 
-const GET_ADDRESS: u16 = 22;
+/// Of linux/rtnetlink.h.
 const NEW_ADDRESS: u16 = 20;
-const ERROR: u16 = 2;
-const DONE: u16 = 3;
-const REQUEST_DUMP: u16 = 0x1 | 0x300;
-const ATTRIBUTE_ADDRESS: u16 = 1;
-const ATTRIBUTE_LOCAL: u16 = 2;
-/// The kernel fills no datagram of a dump beyond this.
-const DATAGRAM: usize = 32 << 10;
+const GET_ADDRESS: u16 = 22;
+const ADDRESS: u16 = 1;
+const LOCAL: u16 = 2;
+/// The length of the fixed part of a message (struct ifaddrmsg).
+const FIXED: usize = 8;
 
-/// The question, and room for the answer.
+/// The question.
 #[derive(Default)]
 pub(super) struct Addresses {
-    buffer: Vec<u8>,
+    netlink: Option<Netlink>,
 }
 
 impl Addresses {
-    pub(super) fn emit(&mut self, batch: &mut Batch) -> Result<(), Error> {
-        self.ask(batch)
+    pub(super) fn emit(&mut self, deadline: Instant, batch: &mut Batch) -> Result<(), Error> {
+        self.ask(deadline, batch)
             .map_err(|source| Error::Read { path: "netlink route socket".into(), source })
     }
 
-    fn ask(&mut self, batch: &mut Batch) -> io::Result<()> {
-        let kernel = SocketAddrNetlink::new(0, 0);
-        let socket = socket_with(
-            AddressFamily::NETLINK,
-            SocketType::RAW,
-            SocketFlags::CLOEXEC,
-            None, // the family's protocol 0: NETLINK_ROUTE
-        )?;
-        sendto(&socket, &request(), SendFlags::empty(), &kernel)?;
-        self.buffer.resize(DATAGRAM, 0);
+    fn ask(&mut self, deadline: Instant, batch: &mut Batch) -> io::Result<()> {
+        let mut netlink = match self.netlink.take() {
+            Some(netlink) => netlink,
+            None => Netlink::open(None)?,
+        };
+        let mut addresses = Vec::new();
+        netlink.dump(GET_ADDRESS, &[0; FIXED], deadline, |kind, body| {
+            if kind == NEW_ADDRESS {
+                addresses.extend(parse(body));
+            }
+        })?;
         batch.begin(&INFO);
-        loop {
-            let (length, _) = recv(&socket, self.buffer.as_mut_slice(), RecvFlags::empty())?;
-            for message in messages(self.buffer.get(..length).unwrap_or_default()) {
-                match message.kind {
-                    NEW_ADDRESS => show(message.body, &socket, batch),
-                    DONE => return Ok(()),
-                    ERROR => return Err(io::Error::other("the kernel refused to list addresses")),
-                    _ => {}
-                }
-            }
-            if length == 0 {
-                return Ok(());
-            }
+        for address in &addresses {
+            // The device may just have gone.
+            let Ok(device) = index_to_name(netlink.socket(), address.device) else { continue };
+            let labels = [
+                ("device", device.as_str()),
+                ("address", &address.ip.to_string()),
+                ("netmask", &address.prefix.to_string()),
+                ("scope", scope(address.ip)),
+            ];
+            batch.sample(&labels, 1.0);
         }
+        self.netlink = Some(netlink);
+        Ok(())
     }
-}
-
-fn show(body: &[u8], socket: &OwnedFd, batch: &mut Batch) {
-    let Some(address) = parse(body) else { return };
-    // The device may just have gone.
-    let Ok(device) = index_to_name(socket, address.device) else { return };
-    let labels = [
-        ("device", device.as_str()),
-        ("address", &address.ip.to_string()),
-        ("netmask", &address.prefix.to_string()),
-        ("scope", scope(address.ip)),
-    ];
-    batch.sample(&labels, 1.0);
-}
-
-/// A header (length, kind, flags, sequence, port) and a message that asks for all families.
-fn request() -> [u8; 24] {
-    let mut request = [0; 24];
-    let fields =
-        [&24u32.to_ne_bytes()[..], &GET_ADDRESS.to_ne_bytes(), &REQUEST_DUMP.to_ne_bytes()];
-    for (slot, byte) in request.iter_mut().zip(fields.concat()) {
-        *slot = byte;
-    }
-    request
-}
-
-struct Message<'a> {
-    kind: u16,
-    body: &'a [u8],
-}
-
-/// The messages of a datagram, up to the first that is cut short.
-fn messages(mut datagram: &[u8]) -> impl Iterator<Item = Message<'_>> {
-    std::iter::from_fn(move || {
-        let length = u32::from_ne_bytes(array(datagram, 0)?) as usize;
-        let kind = u16::from_ne_bytes(array(datagram, 4)?);
-        let body = datagram.get(16..length)?;
-        datagram = datagram.get(length.next_multiple_of(4)..).unwrap_or_default();
-        Some(Message { kind, body })
-    })
-}
-
-fn array<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
-    bytes.get(at..at.checked_add(N)?)?.try_into().ok()
 }
 
 #[derive(Debug, PartialEq)]
@@ -126,16 +78,12 @@ fn parse(body: &[u8]) -> Option<Address> {
     let prefix = *body.get(1)?;
     let device = u32::from_ne_bytes(array(body, 4)?);
     let (mut address, mut local) = (None, None);
-    let mut attributes = body.get(8..)?;
-    while let Some(length) = array(attributes, 0).map(u16::from_ne_bytes) {
-        let length = usize::from(length);
-        let Some(value) = attributes.get(4..length) else { break };
-        match array(attributes, 2).map(u16::from_ne_bytes) {
-            Some(ATTRIBUTE_ADDRESS) => address = ip(value),
-            Some(ATTRIBUTE_LOCAL) => local = ip(value),
+    for (kind, value) in attributes(body.get(FIXED..)?) {
+        match kind {
+            ADDRESS => address = ip(value),
+            LOCAL => local = ip(value),
             _ => {}
         }
-        attributes = attributes.get(length.next_multiple_of(4)..).unwrap_or_default();
     }
     Some(Address { device, ip: local.or(address)?, prefix })
 }
@@ -167,7 +115,8 @@ mod tests {
     #[test]
     fn the_loopback_device_has_its_address() {
         let mut batch = Batch::new();
-        Addresses::default().emit(&mut batch).unwrap();
+        let deadline = Instant::now() + std::time::Duration::from_secs(9);
+        Addresses::default().emit(deadline, &mut batch).unwrap();
         let family = batch.families().next().unwrap();
         let texts: Vec<_> =
             family.samples().map(|sample| String::from_utf8_lossy(sample.labels)).collect();
@@ -180,8 +129,6 @@ mod tests {
         for body in [&b""[..], &[0; 7], &[0; 8], &[9; 40], &[0; 40]] {
             assert_eq!(parse(body), None);
         }
-        assert_eq!(messages(&[0; 40]).count(), 0);
-        assert_eq!(messages(&[255; 40]).count(), 0);
     }
 
     #[test]

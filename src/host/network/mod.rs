@@ -11,10 +11,16 @@ mod lnstat;
 mod net;
 mod netclass;
 mod netdev;
+mod netlink;
 mod netstat;
+mod network_route;
+mod nl80211;
+mod qdisc;
 mod sockstat;
 mod softnet;
+mod tcpstat;
 mod udp_queues;
+mod wifi;
 mod xfrm;
 
 use super::Entry;
@@ -30,8 +36,12 @@ pub(super) const COLLECTORS: &[Entry] = &[
     netclass::ENTRY,
     netdev::ENTRY,
     netstat::ENTRY,
+    network_route::ENTRY,
+    qdisc::ENTRY,
     sockstat::ENTRY,
     softnet::ENTRY,
+    tcpstat::ENTRY,
     udp_queues::ENTRY,
+    wifi::ENTRY,
     xfrm::ENTRY,
 ];

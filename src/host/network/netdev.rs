@@ -131,7 +131,7 @@ impl Collector for NetDev {
             }
         }
         match &mut self.addresses {
-            Some(addresses) => addresses.emit(pass.batch),
+            Some(addresses) => addresses.emit(pass.deadline, pass.batch),
             None => Ok(()),
         }
     }

@@ -13,6 +13,7 @@ mod stat;
 mod sysctl;
 mod textfile;
 mod time;
+mod timex;
 mod uname;
 mod zone;
 mod zone_rule;
@@ -34,6 +35,7 @@ pub(super) const COLLECTORS: &[Entry] = &[
     stat::ENTRY,
     sysctl::ENTRY,
     time::ENTRY,
+    timex::ENTRY,
     uname::ENTRY,
     textfile::ENTRY,
 ];
