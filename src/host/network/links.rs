@@ -33,6 +33,16 @@ impl Links {
         Self { socket, trusted_since: None }
     }
 
+    /// Listens for the devices of the daemon's own namespace.
+    pub(super) fn of_own_namespace() -> Self {
+        Self { socket: listen().ok(), trusted_since: None }
+    }
+
+    /// Says that all is known of the daemon's own namespace.
+    pub(super) fn trust_own(&mut self) {
+        self.trusted_since = Some(Instant::now());
+    }
+
     /// Whether anything may have changed since this was last asked.
     pub(super) fn may_have_changed(&mut self) -> bool {
         let Some(socket) = &self.socket else { return true };

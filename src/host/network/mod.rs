@@ -6,6 +6,7 @@ mod bonding;
 mod conntrack;
 mod infiniband;
 mod ipvs;
+mod link_stats;
 mod links;
 mod lnstat;
 mod net;

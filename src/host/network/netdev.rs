@@ -1,14 +1,15 @@
-//! `netdev`: what network devices sent and received, of `/proc/net/dev` and
-//! `/sys/class/net/<device>/statistics` (Documentation/networking/statistics.rst).
+//! `netdev`: what network devices sent and received, asked of the kernel over rtnetlink(7), or of
+//! `/proc/net/dev` and `/sys/class/net/<device>/statistics` (Documentation/networking/statistics.rst).
 //!
+//! Netlink knows the devices of the daemon's own network namespace alone. So where `/proc` is another
+//! one than the daemon's own, as in a container that has the host's mounted, its files are read. In
+//! their columns several of the kernel's counters are summed: `drop` is dropped and missed, `frame` is
+//! length, over, crc and frame errors, `carrier` is carrier, aborted, window and heartbeat errors;
+//! netlink has each by itself.
 //! Must not know what kind of device one is.
-//!
-//! The kernel's netlink interface would give the same numbers, but those of the daemon's own
-//! network namespace; files give the host's from inside a container, too. Several of the kernel's
-//! counters are summed in a column here: `drop` is dropped and missed, `frame` is length, over,
-//! crc and frame errors, `carrier` is carrier, aborted, window and heartbeat errors.
 
 use super::addresses::{self, Addresses};
+use super::link_stats::{self, LinkStats};
 use super::net;
 use crate::host::parse::{integer, lines, number, quoted, words};
 use crate::host::pattern::{Filter, Pattern};
@@ -16,6 +17,7 @@ use crate::host::root::{KernelFile, Root};
 use crate::host::table::Table;
 use crate::host::{Builder, Collector, Entry, Error, Pass};
 use crate::metric::{Batch, Family, Labels};
+use std::path::Path;
 use std::sync::Arc;
 
 const DEVICE: &[&str] = &["device"];
@@ -87,8 +89,10 @@ fn configure(options: toml::Deserializer<'_>) -> Result<Builder, toml::de::Error
     let Options { device_include, device_exclude, address_info } = options;
     let filter = Filter { include: device_include, exclude: device_exclude };
     Ok(Arc::new(move |root: &Arc<Root>| {
+        let file = net::file(root, "dev").records(512);
+        let is_own = root.procfs == Path::new("/proc") || !file.path().exists();
         Box::new(NetDev {
-            file: net::file(root, "dev").records(512),
+            source: if is_own { Source::Kernel(LinkStats::new()) } else { Source::File(file) },
             root: Arc::clone(root),
             filter: filter.clone(),
             devices: Table::default(),
@@ -98,7 +102,7 @@ fn configure(options: toml::Deserializer<'_>) -> Result<Builder, toml::de::Error
 }
 
 struct NetDev {
-    file: KernelFile,
+    source: Source,
     root: Arc<Root>,
     filter: Filter,
     /// By name; `None` for those that are not exposed.
@@ -106,27 +110,62 @@ struct NetDev {
     addresses: Option<Addresses>,
 }
 
+/// Where the counters come from.
+enum Source {
+    Kernel(LinkStats),
+    File(KernelFile),
+}
+
+/// The columns of `/proc/net/dev` among the kernel's counters, and the one that it lacks.
+const PLACES: [usize; COLUMNS] = [2, 0, 4, 6, 14, 13, 21, 8, 3, 1, 5, 7, 18, 9, 17, 22];
+const NO_HANDLER_PLACE: usize = 23;
+
 /// A device that is exposed.
 struct Device {
     labels: Labels,
     values: [u64; COLUMNS],
-    /// The one counter that `/proc/net/dev` lacks. Costs a descriptor per device.
-    no_handler: KernelFile,
+    /// The one counter that `/proc/net/dev` lacks.
+    no_handler: Option<f64>,
+    /// Where it is, for the file's sake.
+    no_handler_file: KernelFile,
 }
 
 impl Collector for NetDev {
     fn collect(&mut self, pass: &mut Pass<'_>) -> Result<(), Error> {
-        let text = self.file.read(pass.buffer)?;
         let (root, filter) = (&self.root, &self.filter);
-        update(text, &mut self.devices, |name| {
+        let make = |name: &[u8]| {
             let name = String::from_utf8_lossy(name);
             filter.wants(&name).then(|| Device::new(root, &name))
-        })?;
+        };
+        match &mut self.source {
+            Source::Kernel(stats) => {
+                let devices = &mut self.devices;
+                devices.begin();
+                let asked = stats.ask(pass.deadline, |name, counters| {
+                    if let Some(Some(device)) =
+                        devices.meet(name.as_bytes(), || make(name.as_bytes()))
+                    {
+                        device.take(&counters);
+                    }
+                });
+                asked.map_err(|source| Error::Read {
+                    path: "netlink route socket".into(),
+                    source,
+                })?;
+                devices.end();
+            }
+            Source::File(file) => {
+                update(file.read(pass.buffer)?, &mut self.devices, make)?;
+                for device in self.devices.rows_mut().flatten() {
+                    let text = device.no_handler_file.read_if_there(pass.buffer);
+                    device.no_handler = text.and_then(|text| number(text.trim_ascii()));
+                }
+            }
+        }
         emit(&self.devices, pass.batch);
         pass.batch.begin(&NO_HANDLER);
-        for device in self.devices.rows_mut().flatten() {
-            let text = device.no_handler.read_if_there(pass.buffer);
-            if let Some(count) = text.and_then(|text| number(text.trim_ascii())) {
+        for device in self.devices.rows().flatten() {
+            if let Some(count) = device.no_handler {
                 pass.batch.sample_with(&device.labels, count);
             }
         }
@@ -143,8 +182,16 @@ impl Device {
         Self {
             labels: Labels::new(&[("device", name)]),
             values: [0; COLUMNS],
-            no_handler: KernelFile::new(no_handler).single(),
+            no_handler: None,
+            no_handler_file: KernelFile::new(no_handler).single(),
         }
+    }
+
+    fn take(&mut self, counters: &link_stats::Counters) {
+        for (value, place) in self.values.iter_mut().zip(PLACES) {
+            *value = counters.get(place).copied().unwrap_or_default();
+        }
+        self.no_handler = counters.get(NO_HANDLER_PLACE).map(|count| *count as f64);
     }
 }
 
