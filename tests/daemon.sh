@@ -60,5 +60,5 @@ state = "$scratch/state"
 socket = "$MUSTERD_SOCKET"
 TOML
     start musterd "$musterd" run --config "$scratch/musterd.toml"
-    answers "$musterd_url/metrics"
+    answers "$musterd_url/-/healthy"
 }

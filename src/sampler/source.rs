@@ -30,7 +30,7 @@ pub(super) struct Source {
     name: &'static str,
     work: Work,
     condition: Condition,
-    /// When it has had no data, if that is so still.
+    /// When it has had nothing to show, if that is so still.
     absence: Option<Absence>,
 }
 
@@ -50,9 +50,9 @@ impl Source {
     ) -> bool {
         let is_absent = self.absence.is_some_and(|absence| uevents.is_still(absence));
         if self.condition == Condition::Panicked || is_absent {
-            return false;
+            return self.condition == Condition::Working;
         }
-        let mark = pass.batch.mark();
+        let (mark, before) = (pass.batch.mark(), pass.batch.len());
         // Safe to go on after a panic: the batch is rolled back, the source never run again.
         let result = catch_unwind(AssertUnwindSafe(|| match &mut self.work {
             Work::Host(collector) => collector.collect(pass),
@@ -67,7 +67,9 @@ impl Source {
         if condition != Condition::Working {
             pass.batch.rollback(mark);
         }
-        let lacks_device = condition == Condition::NoData && matches!(self.work, Work::Host(_));
+        let has_answered = matches!(condition, Condition::Working | Condition::NoData);
+        let is_empty = has_answered && pass.batch.len() == before;
+        let lacks_device = is_empty && matches!(self.work, Work::Host(_));
         self.absence = if lacks_device { uevents.absence() } else { None };
         self.log(condition, &message);
         self.condition = condition;
