@@ -16,8 +16,17 @@ use toml::de::{DeTable, DeValue};
 const DEFAULTS: &str = include_str!("../../config/musterd.toml");
 
 /// Collectors that ask the running kernel or a service, not files: no fixture stands in for them.
-pub(crate) const LIVE: [&str; 8] =
-    ["ethtool", "filesystem", "logind", "network_route", "selinux", "systemd", "tcpstat", "uname"];
+pub(crate) const LIVE: [&str; 9] = [
+    "ethtool",
+    "filesystem",
+    "logind",
+    "network_route",
+    "peaks",
+    "selinux",
+    "systemd",
+    "tcpstat",
+    "uname",
+];
 
 /// The collectors of the shipped configuration, with the options in `changes` (a table for each
 /// collector that has other options than the defaults) in place of theirs.

@@ -9,7 +9,7 @@ mod ipvs;
 mod link_stats;
 mod links;
 mod lnstat;
-mod net;
+pub(super) mod net;
 mod netclass;
 mod netdev;
 mod netlink;

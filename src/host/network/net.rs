@@ -9,7 +9,7 @@ use std::path::Path;
 /// has been mounted into a container. So where procfs has been set to another place than `/proc`,
 /// the files of process 1 are taken: the host's. They are missing in fixtures and where `/proc` is
 /// mounted with `hidepid`; then `/proc/net` it is.
-pub(super) fn file(root: &Root, name: &str) -> KernelFile {
+pub(in crate::host) fn file(root: &Root, name: &str) -> KernelFile {
     let first_process = root.procfs.join("1/net").join(name);
     if root.procfs != Path::new("/proc") && first_process.exists() {
         return KernelFile::new(first_process);

@@ -6,6 +6,7 @@ mod filefd;
 mod kernel_hung;
 mod loadavg;
 mod os;
+mod peaks;
 mod pressure;
 mod processes;
 mod selinux;
@@ -29,6 +30,7 @@ pub(super) const COLLECTORS: &[Entry] = &[
     kernel_hung::ENTRY,
     loadavg::ENTRY,
     os::ENTRY,
+    peaks::ENTRY,
     pressure::ENTRY,
     processes::ENTRY,
     selinux::ENTRY,
