@@ -3,7 +3,7 @@
 //! Must not know how anything is done.
 
 use crate::config::{self, Config};
-use crate::{daemon, demo};
+use crate::{daemon, demo, import};
 use clap::{Parser, Subcommand};
 use std::io::Write;
 use std::path::PathBuf;
@@ -36,6 +36,9 @@ enum Command {
         #[arg(value_name = "FILE")]
         config: PathBuf,
     },
+    /// Print the configuration that does what another exporter's flags did
+    #[command(subcommand)]
+    Import(From),
     /// Run the daemon in the foreground with three example agents, as any user
     #[command(after_help = "Keeps its files in a folder of its own below the one for temporary \
         files. Ends with Ctrl-C.")]
@@ -46,6 +49,23 @@ enum Command {
         /// Be one of the example agents; the daemon starts them with this
         #[arg(long, value_name = "NAME", hide = true)]
         agent: Option<String>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum From {
+    /// Flags of node_exporter
+    #[command(
+        after_help = "Prints the keys that differ from the defaults. Names on standard error \
+        each flag that cannot be said. Exits with 0 unless a flag is malformed."
+    )]
+    NodeExporter {
+        /// A file of variables with flags, such as /etc/default/prometheus-node-exporter
+        #[arg(long, value_name = "FILE")]
+        file: Option<PathBuf>,
+        /// The flags, behind --
+        #[arg(last = true, value_name = "FLAG")]
+        flags: Vec<String>,
     },
 }
 
@@ -69,10 +89,28 @@ impl Cli {
                 let _ = writeln!(std::io::stdout(), "{text}");
                 Ok(())
             }
+            Command::Import(From::NodeExporter { file, flags }) => import(file.as_deref(), flags),
             Command::Demo { agent: Some(name), .. } => demo::be(&name),
             Command::Demo { listen, agent: None } => demo::run(&listen),
         }
     }
+}
+
+fn import(file: Option<&std::path::Path>, flags: Vec<String>) -> Result<(), String> {
+    let mut all = Vec::new();
+    if let Some(path) = file {
+        let text = std::fs::read_to_string(path);
+        let text = text.map_err(|error| format!("cannot read {}: {error}", path.display()))?;
+        let found = import::flags_of_environment(&text);
+        all.extend(found.map_err(|what| format!("{}: {what}", path.display()))?);
+    }
+    all.extend(flags);
+    let imported = import::node_exporter(&all)?;
+    for what in &imported.left_out {
+        let _ = writeln!(std::io::stderr(), "musterd: not imported: {what}");
+    }
+    let written = std::io::stdout().write_all(imported.config.as_bytes());
+    written.map_err(|error| format!("cannot write: {error}"))
 }
 
 fn load(path: Option<&std::path::Path>) -> Result<Config, String> {

@@ -32,6 +32,7 @@
 //! - [`logging`], [`notify`]: the journal, and systemd.
 //! - [`daemon`]: the only wiring: how all of it begins, reloads and ends.
 //! - [`cli`]: the command line.
+//! - [`import`]: the configuration that does what another exporter's flags did.
 //! - [`demo`]: a daemon with three example agents.
 #![forbid(unsafe_code)]
 
@@ -44,6 +45,7 @@ pub mod demo;
 pub mod exposition;
 pub mod host;
 pub mod http;
+pub mod import;
 pub mod instruments;
 pub mod logging;
 pub mod metric;
