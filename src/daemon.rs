@@ -151,6 +151,8 @@ impl Daemon {
         self.supervisor.apply(self.config.definitions.clone());
         self.node.set_ready();
         notify::ready();
+        // What was needed to start is needed no more: a good part of the program.
+        musterd_kernel::give_back_code();
         tracing::info!(
             version = env!("CARGO_PKG_VERSION"),
             http = ?self.config.http.listen,
