@@ -15,7 +15,7 @@ use crate::sampler::Sampler;
 use crate::store::Store;
 use crate::supervisor::Supervisor;
 use crate::supervisor::report::{Report, Reports};
-use crate::{clock, logging, notify, supervised};
+use crate::{clock, logging, notify, open_files, supervised};
 use std::cell::RefCell;
 use std::os::unix::net::UnixListener as StdUnixListener;
 use std::path::{Path, PathBuf};
@@ -41,6 +41,9 @@ const LAST_SAVE: Duration = Duration::from_secs(5);
 pub fn run(config: Config, path: Option<PathBuf>) -> Result<(), String> {
     let activated = notify::agent_socket();
     let log = logging::start(config.log);
+    if let Err(error) = open_files::raise() {
+        tracing::warn!("cannot raise the limit of open files: {error}");
+    }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

@@ -22,6 +22,7 @@
 //!
 //! Agents that the daemon runs:
 //! - [`supervisor`]: what is done, as one pure table, and the processes that it is done to.
+//! - [`open_files`]: how many files the daemon and its agents may have open.
 //! - [`pidfd`]: waiting for the end of any process.
 //! - [`supervised`]: the supervisor's reports in the words of the registry of agents.
 //!
@@ -52,6 +53,7 @@ pub mod metric;
 pub mod names;
 pub mod node;
 pub mod notify;
+pub mod open_files;
 pub mod pidfd;
 pub mod process;
 pub mod sampler;

@@ -9,12 +9,16 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 /// How many are open in this process.
 static OPEN: AtomicUsize = AtomicUsize::new(0);
 
-/// Half of what the process may have open, so that kept files never take the place of connections.
+/// As many descriptors as connections and all else may need.
+const REST: u64 = 4096;
+
+/// What the process may have open less what all else may need, and half of it if that is not enough:
+/// kept files never take the place of connections.
 fn limit() -> usize {
     static LIMIT: OnceLock<usize> = OnceLock::new();
     *LIMIT.get_or_init(|| {
         let allowed = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
-        usize::try_from(allowed / 2).unwrap_or(usize::MAX)
+        usize::try_from(allowed - REST.min(allowed / 2)).unwrap_or(usize::MAX)
     })
 }
 

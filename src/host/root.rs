@@ -13,6 +13,7 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 /// No kernel file that is read whole is larger than this; what is larger is refused.
 const LIMIT: usize = 16 << 20;
@@ -51,7 +52,7 @@ impl Root {
 
 /// A kernel file that is read at every pass: opened once and read again with pread(2), which
 /// makes proc and sysfs produce the text anew. A file that has been removed, or replaced by another
-/// of the same name, is opened again. Where too many descriptors are kept already, it is opened
+/// of the same name, is opened again, if need be after a second. Where too many descriptors are kept already, it is opened
 /// each time.
 #[derive(Debug)]
 pub struct KernelFile {
@@ -60,7 +61,12 @@ pub struct KernelFile {
     shape: Shape,
     /// Of proc or sysfs, whose files say by an error that they have gone.
     is_kernels: bool,
+    /// For other files: when it was last seen that the file is still there.
+    seen: Option<Instant>,
 }
+
+/// A file that is not the kernel's own is looked for again after this time.
+const SEEN: Duration = Duration::from_secs(1);
 
 /// How the kernel writes a file: what tells, without another read, that one has taken all of it.
 #[derive(Clone, Copy, Debug)]
@@ -92,7 +98,7 @@ impl KernelFile {
     /// A file at `path`; nothing is opened yet.
     #[must_use]
     pub fn new(path: PathBuf) -> Self {
-        Self { path, kept: None, shape: Shape::Unknown, is_kernels: false }
+        Self { path, kept: None, shape: Shape::Unknown, is_kernels: false, seen: None }
     }
 
     /// The same file, known to be written by the kernel in one go (single_open() in its sources, or
@@ -123,9 +129,11 @@ impl KernelFile {
     /// # Errors
     /// [`Error::NoData`] where there is no such file, [`Error::Read`] where it cannot be read.
     pub fn read<'b>(&mut self, buffer: &'b mut Vec<u8>) -> Result<&'b [u8], Error> {
-        if let Some(file) = &self.kept
-            && (self.is_kernels || fstat(&**file).is_ok_and(|stat| stat.st_nlink > 0))
-        {
+        if !self.is_kernels && self.seen.is_none_or(|seen| seen.elapsed() >= SEEN) {
+            self.kept.take_if(|file| !fstat(&**file).is_ok_and(|stat| stat.st_nlink > 0));
+            self.seen = Some(Instant::now());
+        }
+        if let Some(file) = &self.kept {
             match read_at_start(file, self.shape, buffer) {
                 Ok(length) => return Ok(buffer.get(..length).unwrap_or_default()),
                 Err(error) if is_an_answer(&error) => return Err(not_read(&self.path, error)),
@@ -248,6 +256,7 @@ mod tests {
         assert_eq!(file.read(&mut buffer).unwrap(), b"one");
         std::fs::write(dir.join("b"), "x".repeat(100_000)).unwrap();
         std::fs::rename(dir.join("b"), &path).unwrap();
+        file.seen = None;
         assert_eq!(file.read(&mut buffer).unwrap().len(), 100_000);
         std::fs::remove_dir_all(&dir).unwrap();
     }

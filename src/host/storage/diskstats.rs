@@ -197,8 +197,6 @@ impl Collector for DiskStats {
 
 /// The beginning of a line.
 struct Line<'a> {
-    /// Number and name, which together identify the device.
-    key: &'a [u8],
     major: u64,
     minor: u64,
     device: &'a [u8],
@@ -225,8 +223,13 @@ fn update(
         else {
             return Err(unreadable());
         };
-        let line = Line { key, major, minor, device };
-        let Some(Some(disk)) = disks.meet(line.key, || make(&line)) else { continue };
+        let line = Line { major, minor, device };
+        let Some(row) = disks.meet(line.device, || make(&line)) else { continue };
+        // Another device of the same name.
+        if row.as_ref().is_some_and(|disk| !disk.identity.is_of(&line)) {
+            *row = make(&line);
+        }
+        let Some(disk) = row else { continue };
         disk.columns = 0;
         for (slot, word) in disk.values.iter_mut().zip(words(numbers)) {
             *slot = integer(word).ok_or_else(unreadable)?;
@@ -302,6 +305,10 @@ impl Identity {
             device_mapper: None,
             ata: [None; ATA.len()],
         }
+    }
+
+    fn is_of(&self, line: &Line<'_>) -> bool {
+        (self.major, self.minor) == (line.major, line.minor)
     }
 
     /// Reads and renders again if udev has written since.

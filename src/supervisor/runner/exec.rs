@@ -9,6 +9,7 @@
 //! Must not know when or why a process is made or ended.
 
 use super::{stat, user};
+use crate::open_files;
 use crate::pidfd::{self, Watch};
 use crate::supervisor::machine::Signal;
 use crate::supervisor::options::Launch;
@@ -64,6 +65,8 @@ pub(super) fn spawn(
     command.stdin(Stdio::null()).stdout(output).stderr(error_output);
 
     let child = command.spawn().map_err(|error| why_not_spawned(launch, &error))?;
+    // It may have ended already, which will be seen soon enough.
+    let _ = open_files::restore(Pid::from_child(&child));
     watch_child(child).map_err(|error| format!("cannot watch {}: {error}", launch.program))
 }
 
