@@ -3,7 +3,7 @@
 //! disks that is made as a tree of files. CPU time, user and system, of this thread; ratios of medians.
 //!
 //!     cargo bench --bench host
-#![allow(clippy::unwrap_used)] // a benchmark fails by panicking
+#![allow(clippy::panic, clippy::unwrap_used)] // a benchmark fails by panicking
 
 use musterd::exposition::{Format, encode};
 use musterd::host::root::Root;

@@ -97,7 +97,7 @@ impl Import {
                 for name in collectors.keys() {
                     let path = ["host", "collectors", name.as_str(), "enabled"];
                     // A flag that has named one already is not undone.
-                    if !self.keys.contains_key(&path.map(str::to_owned).to_vec()) {
+                    if !self.keys.contains_key(path.map(str::to_owned).as_slice()) {
                         self.set(&path, false.into(), flag.shown());
                     }
                 }

@@ -110,7 +110,7 @@ const TEXTS: [&str; 11] = [
 ];
 const FAMILIES: [Family; COUNT + 1] = {
     let mut families = [INFO; COUNT + 1];
-    let (mut rest, mut attributes) = (families.as_mut_slice(), ATTRIBUTES.as_slice());
+    let (mut rest, mut attributes): (&mut [Family], &[_]) = (&mut families, &ATTRIBUTES);
     while let ([family, families @ ..], [attribute, more @ ..]) = (rest, attributes) {
         *family = attribute.2;
         (rest, attributes) = (families, more);

@@ -62,7 +62,7 @@ const PROTECTION: Family =
     gauge("node_zoneinfo_protection_*", "Pages kept free for those that cannot use another zone.");
 static FAMILIES: [Family; COUNT + 1] = {
     let mut families = [PROTECTION; COUNT + 1];
-    let (mut rest, mut numbers) = (families.as_mut_slice(), NUMBERS.as_slice());
+    let (mut rest, mut numbers): (&mut [Family], &[_]) = (&mut families, &NUMBERS);
     while let ([family, families @ ..], [(_, own), more @ ..]) = (rest, numbers) {
         *family = *own;
         (rest, numbers) = (families, more);

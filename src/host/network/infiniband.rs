@@ -65,7 +65,7 @@ static FAMILIES: [Family; COUNT + 4] = {
         "What the adapter is; always 1.",
     );
     let mut families = [info; COUNT + 4];
-    let (mut rest, mut counters) = (families.as_mut_slice(), COUNTERS.as_slice());
+    let (mut rest, mut counters): (&mut [Family], &[_]) = (&mut families, &COUNTERS);
     while let ([family, families @ ..], [(.., own), more @ ..]) = (rest, counters) {
         *family = *own;
         (rest, counters) = (families, more);

@@ -61,7 +61,7 @@ const IFF_UP: u64 = 1;
 
 const FAMILIES: [Family; COUNT + 3] = {
     let mut families = [UP; COUNT + 3];
-    let (mut rest, mut attributes) = (families.as_mut_slice(), ATTRIBUTES.as_slice());
+    let (mut rest, mut attributes): (&mut [Family], &[_]) = (&mut families, &ATTRIBUTES);
     while let ([family, families @ ..], [attribute, more @ ..]) = (rest, attributes) {
         *family = attribute.family;
         (rest, attributes) = (families, more);

@@ -23,8 +23,11 @@ const INFO: Family = Family::gauge(
     &["bssid", "device", "mode", "ssid"],
     "The network that the device belongs to; always 1.",
 );
+/// A family, and what a station has of it.
+type Shown = (Family, fn(&Station) -> f64);
+
 #[rustfmt::skip] // a table
-const NUMBERS: [(Family, fn(&Station) -> f64); 12] = [
+const NUMBERS: [Shown; 12] = [
     (Family::counter("node_wifi_station_connected_seconds_total", STATION, "How long the station has been connected."), |station| station.connected),
     (Family::gauge("node_wifi_station_inactive_seconds", STATION, "Time since the station was last heard."), |station| station.inactive),
     (Family::gauge("node_wifi_station_receive_bits_per_second", STATION, "Rate of receiving, of late."), |station| station.receive_rate),

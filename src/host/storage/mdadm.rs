@@ -21,8 +21,11 @@ const DISKS: Family =
     Family::gauge("node_md_disks", &["device", "state"], "Disks of the array, by their state.");
 const DEGRADED: Family =
     Family::gauge("node_md_degraded", DEVICE, "Disks that the array lacks to be whole.");
+/// A family, and what an array has of it.
+type Shown = (Family, fn(&Array) -> u64);
+
 /// What is one number of an array.
-const NUMBERS: [(Family, fn(&Array) -> u64); 3] = [
+const NUMBERS: [Shown; 3] = [
     (
         Family::gauge("node_md_disks_required", DEVICE, "Disks that the array is to have."),
         |array| array.required,

@@ -14,8 +14,11 @@ const MICRO: f64 = 1e6;
 const PPM: f64 = 1e6 * 65536.0;
 
 const COUNT: usize = 17;
+/// A family, and what the clock has of it.
+type Shown = (Family, fn(&Clock) -> f64);
+
 #[rustfmt::skip] // a table
-static NUMBERS: [(Family, fn(&Clock) -> f64); COUNT] = [
+static NUMBERS: [Shown; COUNT] = [
     (Family::gauge("node_timex_offset_seconds", &[], "Offset of the clock from its reference."), |clock| clock.offset as f64 / fine(clock)),
     (Family::gauge("node_timex_frequency_adjustment_ratio", &[], "How much faster the clock is made to run."), |clock| 1.0 + clock.freq as f64 / PPM),
     (Family::gauge("node_timex_maxerror_seconds", &[], "The largest error that the clock may have."), |clock| clock.maxerror as f64 / MICRO),
@@ -37,7 +40,7 @@ static NUMBERS: [(Family, fn(&Clock) -> f64); COUNT] = [
 static FAMILIES: [Family; COUNT] = {
     let [(first, _), ..] = NUMBERS;
     let mut families = [first; COUNT];
-    let (mut rest, mut numbers) = (families.as_mut_slice(), NUMBERS.as_slice());
+    let (mut rest, mut numbers): (&mut [Family], &[_]) = (&mut families, &NUMBERS);
     while let ([family, families @ ..], [(own, _), more @ ..]) = (rest, numbers) {
         *family = *own;
         (rest, numbers) = (families, more);
