@@ -35,7 +35,10 @@ fn table(title: &str, families: &[Family], out: &mut String) {
 
 /// Whether a collector is on in the shipped configuration.
 fn is_on(defaults: &toml::Table, collector: &str) -> bool {
-    defaults["host"]["collectors"][collector]["enabled"].as_bool().unwrap()
+    let inner = |table: &toml::Table, name: &str| table.get(name)?.as_table().cloned();
+    let own = inner(defaults, "host").and_then(|host| inner(&host, "collectors"));
+    let own = own.and_then(|collectors| inner(&collectors, collector));
+    own.and_then(|own| own.get("enabled")?.as_bool()).unwrap()
 }
 
 fn page() -> String {
