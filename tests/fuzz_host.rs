@@ -5,6 +5,7 @@
 //! `MUSTERD_FUZZ=1000000 cargo test --release --test fuzz_host` feeds so many inputs to each
 //! collector, and `MUSTERD_FUZZ_ONLY=cpu,stat` to those alone. A failure names the seed, the file
 //! and what stood in it; `MUSTERD_FUZZ_SEED` takes the seed.
+#![allow(clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)] // a test fails by panicking
 
 mod host_fixture;
 

@@ -153,9 +153,11 @@ fn totals(text: &[u8]) -> Result<[u64; 5], Error> {
 
 /// Services with their backends below them:
 ///
-///     TCP  C0A80016:0CEA wlc
-///       -> C0A85216:0CEA      Tunnel  100    248        2
-///     FWM  10001000 wlc
+/// ```text
+/// TCP  C0A80016:0CEA wlc
+///   -> C0A85216:0CEA      Tunnel  100    248        2
+/// FWM  10001000 wlc
+/// ```
 fn parse(text: &[u8], mut backend: impl FnMut([&str; 6], [f64; 3])) -> Result<(), Error> {
     let (mut proto, mut address, mut port, mut mark) = Default::default();
     // Three lines of headings.

@@ -1,9 +1,11 @@
 //! For `mdadm`: what `/proc/mdstat` says of software RAID arrays (md(4), drivers/md/md.c in the
 //! kernel's sources).
 //!
-//!     md6 : active raid1 sdb2[2](F) sdc[1](S) sda2[0]
-//!           195310144 blocks [2/1] [U_]
-//!           [=>...................]  recovery =  8.5% (16775552/195310144) finish=17.0min
+//! ```text
+//! md6 : active raid1 sdb2[2](F) sdc[1](S) sda2[0]
+//!       195310144 blocks [2/1] [U_]
+//!       [=>...................]  recovery =  8.5% (16775552/195310144) finish=17.0min
+//! ```
 //!
 //! Must not know what is shown of them.
 
