@@ -1,8 +1,10 @@
 //! System calls that musterd needs and that no well-kept library makes safe to call: adjtimex(2),
-//! and madvise(2) for the program's own code. Each is one function with its own `unsafe` block, so
+//! madvise(2) for the program's own code, and ioctl(2) of [`ethtool`]. Each is one function with its own `unsafe` block, so
 //! that the daemon itself can forbid unsafe code.
 //!
 //! Must not know what the numbers are shown as.
+
+pub mod ethtool;
 
 use std::io;
 

@@ -39,6 +39,11 @@ impl LinkStats {
         Self { netlink: None, links: Links::of_own_namespace(), names: HashMap::new() }
     }
 
+    /// Whether the kernel can be asked at all.
+    pub(super) fn may_ask() -> bool {
+        Netlink::open(None).is_ok()
+    }
+
     /// Calls `take` with the name and the counters of each device.
     ///
     /// # Errors

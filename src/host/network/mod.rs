@@ -4,6 +4,7 @@ mod addresses;
 mod arp;
 mod bonding;
 mod conntrack;
+mod ethtool;
 mod infiniband;
 mod ipvs;
 mod link_stats;
@@ -31,6 +32,7 @@ pub(super) const COLLECTORS: &[Entry] = &[
     arp::ENTRY,
     bonding::ENTRY,
     conntrack::ENTRY,
+    ethtool::ENTRY,
     infiniband::ENTRY,
     ipvs::ENTRY,
     lnstat::ENTRY,
