@@ -7,8 +7,10 @@
 //! and what stood in it; `MUSTERD_FUZZ_SEED` takes the seed.
 #![allow(clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)] // a test fails by panicking
 
+mod chance;
 mod host_fixture;
 
+use chance::Chance;
 use host_fixture::{LIVE, plans, roots};
 use musterd::exposition::{Format, encode};
 use musterd::host::root::Root;
@@ -232,103 +234,4 @@ fn labels(text: &str) -> Option<()> {
 fn is_name(name: &str) -> bool {
     let is_part = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == ':';
     name.chars().all(is_part) && name.starts_with(|c: char| !c.is_ascii_digit())
-}
-
-/// A row of numbers that nobody can foresee and everybody can repeat (xorshift64*).
-struct Chance(u64);
-
-impl Chance {
-    fn below(&mut self, limit: usize) -> usize {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        let number = self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 32;
-        number as usize % limit.max(1)
-    }
-
-    fn one_of<'a, T>(&mut self, all: &'a [T]) -> &'a T {
-        &all[self.below(all.len())]
-    }
-
-    /// The text with up to four changes.
-    fn changed(&mut self, text: &[u8]) -> Vec<u8> {
-        const ODD: [&[u8]; 24] = [
-            b"",
-            b" ",
-            b"\n",
-            b"\n\n",
-            b"\0",
-            b"\xff\xfe",
-            b"-1",
-            b"0",
-            b"18446744073709551615",
-            b"18446744073709551616",
-            b"-9223372036854775809",
-            b"9999999999999999999999999",
-            b"1e308",
-            b"NaN",
-            b"inf",
-            b"0x1g",
-            b"\"",
-            b"\\",
-            b"{a=\"b\"}",
-            b":",
-            b"/",
-            b"..",
-            b"\xc3\xa9",
-            b"=",
-        ];
-        let mut text = text.to_vec();
-        for _ in 0..=self.below(4) {
-            let at = self.below(text.len() + 1);
-            let end = (at + self.below(12)).min(text.len());
-            match self.below(9) {
-                0 => text.truncate(at),
-                1 => drop(text.splice(at..end, [])),
-                2 => drop(text.splice(at..at, self.one_of(&ODD).to_vec())),
-                3 => {
-                    let number = number_at(&text, at);
-                    drop(text.splice(number, self.one_of(&ODD).to_vec()));
-                }
-                4 => {
-                    let line = line_at(&text, at);
-                    let again = text[line.clone()].to_vec();
-                    drop(text.splice(line.end..line.end, again));
-                }
-                5 => drop(text.drain(line_at(&text, at))),
-                6 => {
-                    let (one, other) = (line_at(&text, at), self.below(text.len() + 1));
-                    let moved: Vec<u8> = text.drain(one).collect();
-                    let to = line_at(&text, other.min(text.len())).start;
-                    drop(text.splice(to..to, moved));
-                }
-                7 => {
-                    if let Some(byte) = text.get_mut(at) {
-                        *byte = self.below(256) as u8;
-                    }
-                }
-                _ => {
-                    let again = text[at..end].repeat(1 + self.below(40));
-                    drop(text.splice(at..end, again));
-                }
-            }
-        }
-        text
-    }
-}
-
-fn line_at(text: &[u8], at: usize) -> std::ops::Range<usize> {
-    let start = text[..at].iter().rposition(|&byte| byte == b'\n').map_or(0, |found| found + 1);
-    let end = text[at..]
-        .iter()
-        .position(|&byte| byte == b'\n')
-        .map_or(text.len(), |found| at + found + 1);
-    start..end
-}
-
-fn number_at(text: &[u8], at: usize) -> std::ops::Range<usize> {
-    let is_digit = |byte: &u8| byte.is_ascii_digit();
-    let start = text[at..].iter().position(is_digit).map_or(text.len(), |found| at + found);
-    let length = text[start..].iter().take_while(|byte| is_digit(byte)).count();
-    start..start + length
 }

@@ -57,6 +57,8 @@ pub fn flags_of_environment(text: &str) -> Result<Vec<String>, String> {
             continue;
         };
         if value.trim_start().starts_with("--") {
+            // Where a service's manager unescapes them once more, backslashes are doubled once more.
+            let value = value.replace("\\\\", "\\");
             // The expressions in them have backslashes, which are not the shell's any more.
             let doubled = value.replace('\\', "\\\\");
             flags.extend(shlex::split(&doubled).ok_or("a quote is not closed")?);
@@ -314,6 +316,9 @@ mod tests {
         let wanted =
             ["--collector.diskstats.device-exclude=^(ram|loop)\\d+$", "--web.listen-address=:9200"];
         assert_eq!(flags, wanted);
+        let more =
+            flags_of_environment("ARGS=\"--collector.arp.device-exclude=x\\\\\\\\d\"").unwrap();
+        assert_eq!(more, ["--collector.arp.device-exclude=x\\d"]);
         assert!(flags_of_environment("ARGS=\"").is_err());
         assert_eq!(flags_of_environment("").unwrap(), [""; 0]);
     }

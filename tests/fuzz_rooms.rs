@@ -1,0 +1,123 @@
+//! What comes from outside besides kernel files of collectors, with bytes, numbers and lines changed,
+//! doubled and taken away: configurations, flags to import, hellos of agents, and processes. Nothing
+//! may panic. `MUSTERD_FUZZ=1000000 cargo test --release --test fuzz_rooms` feeds so many of each.
+#![allow(clippy::unwrap_used)] // a test fails by panicking
+
+mod chance;
+
+use chance::Chance;
+use musterd::agent::protocol;
+use musterd::host::Pass;
+use musterd::host::root::Root;
+use musterd::metric::Batch;
+use musterd::process::{AgentRoot, Processes};
+use musterd::{config, import};
+use std::fs;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+fn inputs() -> u64 {
+    let number = std::env::var("MUSTERD_FUZZ").ok().and_then(|text| text.parse().ok());
+    number.unwrap_or(300)
+}
+
+/// Calls `take` with changes of the texts.
+fn feed(texts: &[&[u8]], mut take: impl FnMut(&[u8])) {
+    let mut chance = Chance(0x9e37_79b9_7f4a_7c15);
+    for _ in 0..inputs() {
+        let text = *chance.one_of(texts);
+        take(&chance.changed(text));
+    }
+}
+
+#[test]
+fn configurations() {
+    let sections: Vec<_> = config::DEFAULTS.split("\n[").map(|part| format!("[{part}")).collect();
+    let mut texts: Vec<_> = sections.iter().skip(1).map(String::as_bytes).collect();
+    texts.push(b"[[agent]]\nname = \"a\"\ncommand = [\"/bin/true\"]\nrestart = \"always\"\n");
+    let (mut good, mut bad) = (0, 0);
+    feed(&texts, |text| {
+        let text = String::from_utf8_lossy(text);
+        match config::parse(&[("changed", &text)]) {
+            Ok(_) => good += 1,
+            Err(error) => {
+                assert!(!error.to_string().is_empty());
+                bad += 1;
+            }
+        }
+    });
+    assert!(good > 0 && bad > 0, "{good} good, {bad} bad");
+}
+
+#[test]
+fn flags() {
+    let texts: [&[u8]; 3] = [
+        b"ARGS=\"--collector.cpu.info --path.procfs=/host/proc --web.listen-address=:9100\"\n",
+        b"ARGS='--collector.textfile.directory /a' OTHER=\"--no-collector.zfs \\\n --log.level=warn\"\n",
+        b"# x\nARGS=\"--collector.disable-defaults --collector.ipvs.backend-labels=proto,local_port\"\n",
+    ];
+    let mut imported = 0;
+    feed(&texts, |text| {
+        let text = String::from_utf8_lossy(text);
+        let flags = import::flags_of_environment(&text);
+        imported += u64::from(flags.is_ok_and(|flags| import::node_exporter(&flags).is_ok()));
+    });
+    assert!(imported > 0);
+}
+
+#[test]
+fn hellos() {
+    let texts: [&[u8]; 3] = [
+        b"{\"musterd\":1,\"agent\":\"billing\",\"version\":\"1.2\",\"framework\":\"crewai\"}\n",
+        b"{\"musterd\":1,\"agent\":\"a\",\"client\":\"python 0.1\",\"resume\":true}\n",
+        b"\n",
+    ];
+    let mut violations = 0;
+    feed(&texts, |text| violations += u64::from(protocol::decode(text).is_err()));
+    assert!(violations > 0);
+}
+
+#[test]
+fn processes() {
+    let top: PathBuf =
+        std::env::temp_dir().join(format!("musterd-fuzz-rooms-{}", std::process::id()));
+    let files: [(&str, &[u8]); 4] = [
+        ("stat", b"41 (a b) S 1 41 41 0 -1 4194560 100 0 5 0 10 20 0 0 20 0 2 0 100 10000000 500 18446744073709551615 1 1 0 0 0 0 0 0 0 0 0 0 17 0 0 0 3 0 0 0 0 0 0 0 0 0 0\n"),
+        ("status", b"Name:\ta b\nVmSwap:\t 12 kB\nvoluntary_ctxt_switches:\t7\nnonvoluntary_ctxt_switches:\t3\n"),
+        ("io", b"rchar: 1\nwchar: 2\nsyscr: 3\nsyscw: 4\nread_bytes: 4096\nwrite_bytes: 8192\ncancelled_write_bytes: 0\n"),
+        ("cmdline", b"/usr/bin/python3\0-m\0agent\0"),
+    ];
+    fs::create_dir_all(top.join("41/fd")).unwrap();
+    fs::write(top.join("stat"), "btime 1700000000\n").unwrap();
+    let restore = || {
+        files.iter().for_each(|(name, text)| fs::write(top.join("41").join(name), text).unwrap())
+    };
+    restore();
+    let root = Arc::new(Root {
+        procfs: top.clone(),
+        sysfs: top.clone(),
+        rootfs: top.clone(),
+        udev_data: top.clone(),
+    });
+    let options = config::parse(&[]).unwrap().processes;
+    let agents = [AgentRoot { name: "a".to_owned(), pid: 41, start_time: None }];
+    let mut scan = Processes::new(&root, options);
+    let mut chance = Chance(7);
+    let (mut batch, mut buffer, mut samples) = (Batch::new(), Vec::new(), 0);
+    for input in 0..inputs() {
+        if input % 8 == 0 {
+            restore();
+        }
+        let (name, text) = chance.one_of(&files);
+        fs::write(top.join("41").join(name), chance.changed(text)).unwrap();
+        batch.clear();
+        let deadline = Instant::now() + Duration::from_secs(60);
+        let mut pass = Pass { batch: &mut batch, buffer: &mut buffer, deadline };
+        // What cannot be read is an error or nothing, and never an end.
+        let _ = scan.collect(&mut pass, &agents, true);
+        samples += batch.len();
+    }
+    fs::remove_dir_all(&top).unwrap();
+    assert!(samples > 0);
+}
