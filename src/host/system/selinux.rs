@@ -8,6 +8,7 @@ use crate::host::root::{KernelFile, Root};
 use crate::host::{Builder, Collector, Entry, Error, NoOptions, Pass};
 use crate::metric::Family;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 const ENABLED: Family = Family::gauge("node_selinux_enabled", &[], "Whether SELinux is on.");
 const CONFIG_MODE: Family = Family::gauge(
@@ -28,6 +29,7 @@ fn configure(options: toml::Deserializer<'_>) -> Result<Builder, toml::de::Error
         Box::new(SeLinux {
             enforce: root.sys("fs/selinux/enforce").single(),
             config: KernelFile::new(root.rootfs.join("etc/selinux/config")),
+            missed: None,
         })
     }))
 }
@@ -35,12 +37,22 @@ fn configure(options: toml::Deserializer<'_>) -> Result<Builder, toml::de::Error
 struct SeLinux {
     enforce: KernelFile,
     config: KernelFile,
+    /// When it was found that there is none.
+    missed: Option<Instant>,
 }
+
+/// Whoever has it has it from boot on: it is not looked for more often than this.
+const AGAIN: Duration = Duration::from_secs(60);
 
 impl Collector for SeLinux {
     fn collect(&mut self, pass: &mut Pass<'_>) -> Result<(), Error> {
+        if self.missed.is_some_and(|missed| missed.elapsed() < AGAIN) {
+            pass.batch.value(&ENABLED, 0.0);
+            return Ok(());
+        }
         let enforces =
             self.enforce.read_if_there(pass.buffer).and_then(|text| number(text.trim_ascii()));
+        self.missed = enforces.is_none().then(Instant::now);
         pass.batch.value(&ENABLED, f64::from(u8::from(enforces.is_some())));
         if let Some(enforces) = enforces {
             let config = self.config.read_if_there(pass.buffer).map_or(-1.0, mode);
