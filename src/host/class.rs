@@ -5,7 +5,7 @@
 
 use super::Error;
 use super::directory::Directory;
-use super::readings::{any_number, scaled};
+use super::parse::{any_number, scaled};
 use super::root::KernelFile;
 use super::table::Table;
 use crate::metric::{Batch, Family, Labels};

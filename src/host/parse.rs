@@ -63,6 +63,21 @@ pub(super) fn decimal(word: &[u8]) -> Option<f64> {
     text.parse().ok().filter(|number: &f64| number.is_finite())
 }
 
+/// The value times the scale. A scale below 1 is the inverse of a whole number (0.001), and dividing
+/// by that one gives the value that is nearest.
+pub(super) fn scaled(value: f64, scale: f64) -> f64 {
+    if scale < 1.0 { value / (1.0 / scale).round() } else { value * scale }
+}
+
+/// A decimal number, or a hexadecimal one with `0x`, with white space around it.
+pub(super) fn any_number(text: &[u8]) -> Option<f64> {
+    let text = text.trim_ascii();
+    match text.strip_prefix(b"0x") {
+        Some(digits) => hexadecimal(digits).map(|number| number as f64),
+        None => number(text),
+    }
+}
+
 /// The line as it is quoted in an error: readable, and not longer than a line of a log.
 pub(super) fn quoted(line: &[u8]) -> String {
     let shown = line.get(..80).unwrap_or(line);

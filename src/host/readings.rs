@@ -7,7 +7,7 @@
 use super::Error;
 use super::class::Text;
 use super::directory::Directory;
-use super::parse::{hexadecimal, number};
+use super::parse::{any_number, scaled};
 use super::root::KernelFile;
 use crate::metric::{Batch, Family, Labels};
 use std::collections::HashSet;
@@ -180,20 +180,5 @@ impl Source {
                 batch.sample_of(shown.filter(|(_, text)| *with_empty || !text.is_empty()), 1.0);
             }
         }
-    }
-}
-
-/// The value times the scale. A scale below 1 is the inverse of a whole number (0.001), and dividing
-/// by that one gives the value that is nearest.
-pub(super) fn scaled(value: f64, scale: f64) -> f64 {
-    if scale < 1.0 { value / (1.0 / scale).round() } else { value * scale }
-}
-
-/// A decimal number, or a hexadecimal one with `0x`, with white space around it.
-pub(super) fn any_number(text: &[u8]) -> Option<f64> {
-    let text = text.trim_ascii();
-    match text.strip_prefix(b"0x") {
-        Some(digits) => hexadecimal(digits).map(|number| number as f64),
-        None => number(text),
     }
 }

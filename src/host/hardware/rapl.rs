@@ -4,7 +4,7 @@
 //! Must not know what the parts do.
 
 use crate::host::directory::Directory;
-use crate::host::readings::{any_number, scaled};
+use crate::host::parse::{any_number, scaled};
 use crate::host::root::{KernelFile, Root, read_once};
 use crate::host::{Builder, Collector, Entry, Error, Pass};
 use crate::metric::{Family, Labels};

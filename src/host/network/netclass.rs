@@ -5,8 +5,8 @@
 
 use super::links::Links;
 use crate::host::class::{Attribute, Class, Text};
+use crate::host::parse::any_number;
 use crate::host::pattern::Pattern;
-use crate::host::readings::any_number;
 use crate::host::root::{KernelFile, Root};
 use crate::host::{Builder, Collector, Entry, Error, Pass};
 use crate::metric::{Batch, Family, Labels};

@@ -4,8 +4,8 @@
 
 use super::human::human_of_bcache as human;
 use crate::host::directory::Directory;
-use crate::host::parse::{lines, number};
-use crate::host::readings::{Found, Parse, Readings, any_number};
+use crate::host::parse::{any_number, lines, number};
+use crate::host::readings::{Found, Parse, Readings};
 use crate::host::root::Root;
 use crate::host::{Builder, Collector, Entry, Error, Pass};
 use crate::metric::{Family, Labels};

@@ -156,7 +156,7 @@ impl Mdadm {
             let Device { labels, degraded } = &mut device.own;
             let lacking = match degraded {
                 Some(file) => {
-                    file.read_if_there(pass.buffer).and_then(crate::host::readings::any_number)
+                    file.read_if_there(pass.buffer).and_then(crate::host::parse::any_number)
                 }
                 None => Some(0.0),
             };

@@ -3,10 +3,9 @@
 //!
 //! Must not know what the numbers mean: their names are those of ZFS.
 
-use super::zfs_pool::{self, Pool};
+use super::zfs_pool::{self, Pool, numbers};
 use crate::host::class::Class;
 use crate::host::gathered::Gathered;
-use crate::host::parse::{lines, number, words};
 use crate::host::root::{KernelFile, Root};
 use crate::host::{Builder, Collector, Entry, Error, NoOptions, Pass};
 use crate::metric::{Family, Labels};
@@ -86,19 +85,6 @@ impl Collector for Zfs {
         self.gathered.emit(&zfs_pool::FAMILIES, pass.batch);
         Ok(())
     }
-}
-
-/// Types of data: a signed and an unsigned number of 64 bits.
-const NUMBERS: [&[u8]; 2] = [b"3", b"4"];
-
-/// The numbers of a file: below two lines of headings, `NAME TYPE VALUE`.
-pub(super) fn numbers(text: &[u8]) -> impl Iterator<Item = (&[u8], f64)> {
-    lines(text).skip(2).filter_map(|line| {
-        let mut words = words(line);
-        let (name, kind, value) = (words.next()?, words.next()?, words.next()?);
-        let value = NUMBERS.contains(&kind).then(|| number(value))?;
-        Some((name, value?))
-    })
 }
 
 #[cfg(test)]

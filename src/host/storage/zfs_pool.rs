@@ -2,7 +2,6 @@
 //!
 //! Must not know what is not the pool's.
 
-use super::zfs::numbers;
 use crate::host::Error;
 use crate::host::directory::Directory;
 use crate::host::gathered::Gathered;
@@ -87,6 +86,19 @@ impl Pool {
         self.datasets.end();
         Ok(())
     }
+}
+
+/// Types of data: a signed and an unsigned number of 64 bits.
+const NUMBERS: [&[u8]; 2] = [b"3", b"4"];
+
+/// The numbers of a file: below two lines of headings, `NAME TYPE VALUE`.
+pub(super) fn numbers(text: &[u8]) -> impl Iterator<Item = (&[u8], f64)> {
+    lines(text).skip(2).filter_map(|line| {
+        let mut words = words(line);
+        let (name, kind, value) = (words.next()?, words.next()?, words.next()?);
+        let value = NUMBERS.contains(&kind).then(|| number(value))?;
+        Some((name, value?))
+    })
 }
 
 /// Below a line of headings, a line of names and one of numbers.
