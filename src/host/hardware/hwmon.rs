@@ -5,8 +5,7 @@
 
 use super::hwmon_sensor::{File, clean};
 use crate::host::directory::Directory;
-use crate::host::parse::decimal;
-use crate::host::parse::scaled;
+use crate::host::parse::{decimal, scaled};
 use crate::host::pattern::{Filter, Pattern};
 use crate::host::root::{KernelFile, Root, read_once};
 use crate::host::{Builder, Collector, Entry, Error, Pass};

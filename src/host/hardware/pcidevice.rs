@@ -6,8 +6,7 @@
 use super::pci_ids::Names;
 use crate::host::class::Text;
 use crate::host::class::{Attribute, Class};
-use crate::host::parse::any_number;
-use crate::host::parse::{decimal, hexadecimal, words};
+use crate::host::parse::{any_number, decimal, hexadecimal, words};
 use crate::host::root::{KernelFile, Root, read_once};
 use crate::host::{Builder, Collector, Entry, Error, Pass};
 use crate::metric::{Family, Labels};
