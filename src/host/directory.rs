@@ -6,6 +6,7 @@ use super::Error;
 use super::kept::Kept;
 use super::root::not_read;
 use rustix::fs::{Mode, OFlags, RawDir, SeekFrom, openat, seek};
+use std::borrow::Cow;
 use std::ffi::OsStr;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
@@ -103,6 +104,13 @@ impl Directory {
             .sort_unstable_by(|one, other| text.get(one.clone()).cmp(&text.get(other.clone())));
         Ok(())
     }
+}
+
+/// The names in a folder that is listed once in a while, sorted; none where it cannot be read.
+pub(super) fn names(path: &Path) -> Vec<String> {
+    let mut folder = Directory::new(path.to_owned());
+    let names = folder.list().map(|names| names.iter().map(OsStr::to_string_lossy));
+    names.map(|names| names.map(Cow::into_owned).collect()).unwrap_or_default()
 }
 
 /// The names in a folder, as listed last.

@@ -3,6 +3,7 @@
 //!
 //! Must not know what to do about them.
 
+use crate::host::directory::names;
 use crate::host::readings::{Found, Readings};
 use crate::host::root::{Root, read_once};
 use crate::host::{Builder, Collector, Entry, Error, NoOptions, Pass};
@@ -117,13 +118,4 @@ fn pair(found: &mut Found, place: usize, labels: &Labels, path: &Path, files: [&
     for (offset, file) in files.into_iter().enumerate() {
         found.file(place + offset, labels, path.join(file), 1.0);
     }
-}
-
-/// The names in a folder, sorted; none where it cannot be read.
-fn names(path: &Path) -> Vec<String> {
-    let entries = std::fs::read_dir(path).into_iter().flatten().flatten();
-    let mut names: Vec<_> =
-        entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
-    names.sort_unstable();
-    names
 }

@@ -4,7 +4,7 @@
 //! Must not know which values are good.
 
 use super::hwmon_sensor::{File, clean};
-use crate::host::directory::Directory;
+use crate::host::directory::{Directory, names};
 use crate::host::parse::{decimal, scaled};
 use crate::host::pattern::{Filter, Pattern};
 use crate::host::root::{KernelFile, Root, read_once};
@@ -213,13 +213,4 @@ fn chip_name(path: &Path) -> Option<String> {
 fn text(path: &Path) -> Option<String> {
     let text = read_once(path).ok()?;
     Some(String::from_utf8_lossy(&text).into_owned())
-}
-
-/// The names in a folder, sorted; none where it cannot be read.
-fn names(path: &Path) -> Vec<String> {
-    let mut folder = Directory::new(path.to_owned());
-    let names = folder.list();
-    names
-        .map(|names| names.iter().map(|name| name.to_string_lossy().into_owned()).collect())
-        .unwrap_or_default()
 }

@@ -3,7 +3,7 @@
 //!
 //! Must not know where they are mounted.
 
-use crate::host::directory::Directory;
+use crate::host::directory::names;
 use crate::host::parse::{lines, number, words};
 use crate::host::readings::{Found, Parse, Readings, Value};
 use crate::host::root::Root;
@@ -120,15 +120,6 @@ fn look(uuid: &str, path: &Path, found: &mut Found) {
             }
         }
     }
-}
-
-/// The names in a folder; none where it cannot be read.
-fn names(path: &Path) -> Vec<String> {
-    let mut folder = Directory::new(path.to_owned());
-    let names = folder
-        .list()
-        .map(|names| names.iter().map(|name| name.to_string_lossy().into_owned()).collect());
-    names.unwrap_or_default()
 }
 
 /// Bytes on the devices for each byte stored (mkfs.btrfs(8), "PROFILES").
