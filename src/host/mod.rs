@@ -8,6 +8,7 @@ pub mod root;
 pub mod uevents;
 pub mod vitals;
 
+mod bus;
 mod class;
 mod directory;
 mod gathered;

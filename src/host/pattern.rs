@@ -34,6 +34,31 @@ impl Pattern {
     }
 }
 
+/// As [`Pattern`], of which the whole text must be a match.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(try_from = "String")]
+pub(super) struct WholePattern(Pattern);
+
+impl TryFrom<String> for WholePattern {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        // By itself first, so that what is wrong is told of what was written.
+        let pattern = Pattern::try_from(text.clone())?;
+        if !pattern.is_set() {
+            return Ok(Self(pattern));
+        }
+        Pattern::try_from(format!("^(?:{text})$")).map(Self)
+    }
+}
+
+impl WholePattern {
+    /// Whether there is an expression and the whole text is a match.
+    pub(super) fn matches(&self, text: &str) -> bool {
+        self.0.matches(text)
+    }
+}
+
 /// Which devices are wanted: where `include` is set, those it matches; else all but those that
 /// `exclude` matches.
 #[derive(Clone, Debug)]
@@ -55,6 +80,15 @@ mod tests {
 
     fn pattern(text: &str) -> Pattern {
         Pattern::try_from(text.to_owned()).unwrap()
+    }
+
+    #[test]
+    fn a_whole_pattern_matches_the_whole_text() {
+        let whole = |text: &str| WholePattern::try_from(text.to_owned());
+        assert!(whole("a|bc").unwrap().matches("bc"));
+        assert!(!whole("a|bc").unwrap().matches("abc"));
+        assert!(!whole("").unwrap().matches(""));
+        assert!(whole("a)(b").unwrap_err().starts_with("`a)(b` is not a regular expression"));
     }
 
     #[test]

@@ -85,7 +85,7 @@ const KEYS: [(&str, &str); 30] = [
 ];
 
 /// Flags that have no key: what they ask for is so in any case, or there is no such thing.
-const NO_KEYS: [(&str, Option<&str>); 14] = [
+const NO_KEYS: [(&str, Option<&str>); 15] = [
     ("collector.arp.netlink", None),
     ("collector.netclass.netlink", None),
     ("collector.netclass_rtnl.with-stats", None),
@@ -105,6 +105,7 @@ const NO_KEYS: [(&str, Option<&str>); 14] = [
         Some("musterd has no such option; node_network_info has the alias"),
     ),
     ("collector.netdev.enable-detailed-metrics", Some("musterd has no such option")),
+    ("collector.systemd.private", Some("units are asked for over the system bus")),
     ("collector.tcpstat.disable-state-tracking", Some("musterd has no such option")),
 ];
 

@@ -186,6 +186,40 @@ for folder in /home/probe /tmp/probe /var/tmp/probe /mnt/probe; do
 done
 check "/health is measured" health_is_valid
 
+# Units and sessions, over D-Bus.
+cat >/etc/musterd/conf.d/units.toml <<'TOML'
+[host.collectors.logind]
+enabled = true
+[host.collectors.systemd]
+enabled = true
+enable_start_time_metrics = true
+enable_task_metrics = true
+enable_restarts_metrics = true
+TOML
+systemctl reload musterd.service
+for series in 'node_systemd_unit_state\{name="musterd.service",state="active",type="notify(-reload)?"\} 1' \
+    'node_systemd_socket_accepted_connections_total\{name="musterd.socket"\} 0' \
+    'node_systemd_system_running [01]' 'systemd_unit_active_enter_time_seconds\{name="musterd.service",' \
+    'node_systemd_service_restart_total\{name="musterd.service"\} 0' 'systemd_boot_time_seconds\{stage="Userspace"\}' \
+    'node_logind_sessions\{seat="",remote="true",type="tty",class="user"\} 0'; do
+    check "units: $series" eventually scrape_has "^$series"
+done
+if [ -x /srv/node_exporter ]; then
+    systemd-run --quiet --unit=node-exporter /srv/node_exporter --web.listen-address=127.0.0.1:9100 \
+        --collector.disable-defaults --collector.systemd --collector.systemd.enable-start-time-metrics \
+        --collector.systemd.enable-task-metrics --collector.systemd.enable-restarts-metrics --collector.logind
+    check "node_exporter answers" eventually curl -sSf -o /dev/null http://127.0.0.1:9100/
+    check "units as node_exporter has them" python3 /srv/compare.py http://127.0.0.1:9100/metrics "$url/metrics"
+    python3 /srv/compare.py http://127.0.0.1:9100/metrics "$url/metrics"
+    systemctl stop node-exporter
+else
+    echo "skipped: units beside node_exporter, which is not in PATH"
+fi
+systemctl restart dbus.service
+check "the bus may be started anew" scrape_has '^node_systemd_unit_state\{name="dbus.service",state="active",.*\} 1'
+check "its collectors do not fail" scrape_has '^node_scrape_collector_success\{collector="systemd"\} 1'
+rm /etc/musterd/conf.d/units.toml
+
 # Reload: a good configuration is taken, a bad one is refused with its reason and the old one stays.
 cat >/etc/musterd/conf.d/test.toml <<'TOML'
 [processes]

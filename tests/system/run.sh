@@ -20,8 +20,13 @@ if [ -z "$deb" ]; then
 fi
 echo "package: $(basename "$deb"), $(du -k "$deb" | cut -f 1) KiB"
 
+# Beside which the units are looked at, if it is there.
+node_exporter=$(command -v prometheus-node-exporter || true)
+
 # The agents of the test run as other users: their files lie where all can read.
-exec "$booted" --include python3,curl,adduser --timeout 300 \
+exec "$booted" --include python3,curl,adduser,dbus --timeout 300 \
+    ${node_exporter:+--copy "$node_exporter:/srv/node_exporter"} \
+    --copy "$here/../live/compare.py:/srv/compare.py" \
     --copy "$deb:/srv/musterd.deb" \
     --copy "$here:/srv/system" \
     --copy "$top/clients/python/musterd:/srv/python/musterd" \

@@ -5,6 +5,7 @@ mod entropy;
 mod filefd;
 mod kernel_hung;
 mod loadavg;
+mod logind;
 mod os;
 mod peaks;
 mod pressure;
@@ -12,6 +13,7 @@ mod processes;
 mod selinux;
 mod stat;
 mod sysctl;
+mod systemd;
 mod textfile;
 mod time;
 mod timex;
@@ -29,6 +31,7 @@ pub(super) const COLLECTORS: &[Entry] = &[
     filefd::ENTRY,
     kernel_hung::ENTRY,
     loadavg::ENTRY,
+    logind::ENTRY,
     os::ENTRY,
     peaks::ENTRY,
     pressure::ENTRY,
@@ -36,6 +39,7 @@ pub(super) const COLLECTORS: &[Entry] = &[
     selinux::ENTRY,
     stat::ENTRY,
     sysctl::ENTRY,
+    systemd::ENTRY,
     time::ENTRY,
     timex::ENTRY,
     uname::ENTRY,
