@@ -3,8 +3,9 @@
 //!
 //! Must not know how any of it works.
 
+use crate::agent::label::process_name;
 use crate::agent::listener;
-use crate::agent::registry::Registry;
+use crate::agent::registry::{Key, Registry};
 use crate::config::{self, Config};
 use crate::host::vitals::Vitals;
 use crate::http::{self, Scraper, Site};
@@ -17,7 +18,8 @@ use crate::supervisor::Supervisor;
 use crate::supervisor::report::{Report, Reports};
 use crate::{clock, logging, notify, open_files, supervised};
 use std::cell::RefCell;
-use std::os::unix::net::UnixListener as StdUnixListener;
+use std::collections::HashMap;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::{Arc, Mutex};
@@ -39,7 +41,7 @@ const LAST_SAVE: Duration = Duration::from_secs(5);
 /// # Errors
 /// What could not be opened at the start, or which part has ended when it should not have.
 pub fn run(config: Config, path: Option<PathBuf>) -> Result<(), String> {
-    let activated = notify::agent_socket();
+    let handed = notify::handed_over();
     let log = logging::start(config.log);
     if let Err(error) = open_files::raise() {
         tracing::warn!("cannot raise the limit of open files: {error}");
@@ -49,7 +51,7 @@ pub fn run(config: Config, path: Option<PathBuf>) -> Result<(), String> {
         .build()
         .map_err(|error| format!("cannot start the runtime: {error}"))?;
     let ended = LocalSet::new().block_on(&runtime, async {
-        let (daemon, doors) = Daemon::open(config, path, log, activated).await?;
+        let (daemon, doors) = Daemon::open(config, path, log, handed).await?;
         daemon.serve(doors).await
     });
     // Not waited for: a program on a dead mount that is being started.
@@ -79,6 +81,8 @@ struct Doors {
     agents: UnixListener,
     /// The socket's file, where it is ours to remove.
     made: Option<PathBuf>,
+    /// Ledgers that systemd has kept, and their processes.
+    returned: Vec<(Key, Option<OwnedFd>)>,
 }
 
 impl Daemon {
@@ -87,10 +91,10 @@ impl Daemon {
         config: Config,
         path: Option<PathBuf>,
         log: logging::Handle,
-        activated: Option<StdUnixListener>,
+        handed: notify::Handed,
     ) -> Result<(Self, Doors), String> {
         let web = http::bind(&config.http.listen).await.map_err(|error| error.to_string())?;
-        let (agents, made) = match activated {
+        let (agents, made) = match handed.socket {
             Some(listener) => (listener::adopt(listener)?, None),
             None => (listener::bind(&config.agents)?, Some(config.agents.socket.clone())),
         };
@@ -99,6 +103,7 @@ impl Daemon {
         let mut registry = Registry::new(config.agents.clone());
         let store = Store::new(&config.state_dir);
         store.restore(&mut registry);
+        let returned = take_back(handed.stored, &mut registry);
         let registry = Rc::new(RefCell::new(registry));
         let vitals = Vitals::new(&Arc::new(config.root.clone()));
         let node = Node::new(registry.clone(), instruments.clone(), vitals, config.health);
@@ -128,7 +133,7 @@ impl Daemon {
             store,
             changed: Rc::new(Notify::new()),
         };
-        Ok((daemon, Doors { web, agents, made }))
+        Ok((daemon, Doors { web, agents, made, returned }))
     }
 
     /// Serves until a signal says that it is enough.
@@ -148,6 +153,9 @@ impl Daemon {
             hello_timeout: self.config.agents.hello_timeout,
             log_quota: listener::refusal_quota(),
         };
+        for (key, process) in doors.returned {
+            tokio::task::spawn_local(listener::await_return(key, process, context.clone()));
+        }
         let mut agents = tokio::task::spawn_local(listener::serve(doors.agents, context));
 
         supervised::announce(&self.config.definitions, &mut self.registry.borrow_mut());
@@ -179,7 +187,7 @@ impl Daemon {
         };
         self.node.set_stopping();
         notify::stopping();
-        let Self { supervisor, reports, registry, store, .. } = self;
+        let Self { supervisor, reports, registry, mut store, .. } = self;
         if ended.is_ok() {
             stop_agents(supervisor, reports, &registry).await;
         } else {
@@ -199,6 +207,7 @@ impl Daemon {
         let mut registry = registry.borrow_mut();
         registry.refresh(clock::monotonic());
         store.finish(&mut registry, LAST_SAVE);
+        forget_written(&mut store);
         ended
     }
 
@@ -223,6 +232,7 @@ impl Daemon {
         node::log_changes(&registry.refresh(clock::monotonic()));
         self.store.save(&mut registry);
         drop(registry);
+        forget_written(&mut self.store);
         notify::watchdog();
         notify::status(&self.node.status_line());
     }
@@ -276,6 +286,38 @@ impl Daemon {
         self.config = config;
         Ok(())
     }
+}
+
+/// Has systemd let go of ledgers whose counts are written down.
+fn forget_written(store: &mut Store) {
+    for name in store.take_written() {
+        notify::forget(&name);
+    }
+}
+
+/// Takes back the ledgers that systemd has kept: those of agents that live, and that have died since.
+fn take_back(
+    stored: Vec<(String, OwnedFd)>,
+    registry: &mut Registry,
+) -> Vec<(Key, Option<OwnedFd>)> {
+    let (ledgers, others): (Vec<_>, Vec<_>) =
+        stored.into_iter().partition(|(name, _)| name.starts_with("ledger-"));
+    let mut processes: HashMap<_, _> = others.into_iter().collect();
+    if !ledgers.is_empty() {
+        tracing::info!(ledgers = ledgers.len(), "ledgers come back that systemd has kept");
+    }
+    let mut returned = Vec::new();
+    for (name, file) in ledgers {
+        match registry.take_back(&file, clock::monotonic()) {
+            Ok(Some(key)) => returned.push((key, processes.remove(&process_name(&name)))),
+            Ok(None) => {}
+            Err(error) => {
+                tracing::error!(name, error, "a ledger that systemd has kept cannot be used");
+                notify::forget(&name);
+            }
+        }
+    }
+    returned
 }
 
 /// Stops the agents that were started here, while taking in how each of them ends.

@@ -3,16 +3,62 @@
 //!
 //! Must not know what any of it means to the daemon.
 
+use crate::agent::label::process_name;
+use crate::agent::registry::Keepsake;
+use rustix::net::sockopt::{socket_acceptconn, socket_domain};
 use sd_notify::NotifyState;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixListener;
 use std::time::Duration;
 
-/// The agent socket that systemd listens on in our place (`musterd.socket`, sd_listen_fds(3)).
-/// To be called once, before any thread is started: the variables that announce it are removed.
+/// What systemd has handed over.
+#[derive(Debug, Default)]
+pub struct Handed {
+    /// The agent socket that it listens on in our place (`musterd.socket`, sd_listen_fds(3)).
+    pub socket: Option<UnixListener>,
+    /// Files of the store, by name.
+    pub stored: Vec<(String, OwnedFd)>,
+}
+
+/// Takes what systemd has handed over. To be called once, before anything else is opened.
 #[must_use]
-pub fn agent_socket() -> Option<UnixListener> {
-    let mut handed = listenfd::ListenFd::from_env();
-    (0..handed.len()).find_map(|index| handed.take_unix_listener(index).ok().flatten())
+pub fn handed_over() -> Handed {
+    let mut handed = Handed::default();
+    for (name, file) in musterd_kernel::handed::files() {
+        let is_socket = socket_domain(&file) == Ok(rustix::net::AddressFamily::UNIX)
+            && socket_acceptconn(&file) == Ok(true);
+        if is_socket {
+            handed.socket.get_or_insert(UnixListener::from(file));
+        } else {
+            handed.stored.push((name, file));
+        }
+    }
+    handed
+}
+
+/// Has systemd keep a ledger, and the descriptor of its process, for the next daemon
+/// (sd_pid_notify_with_fds(3)).
+pub fn keep(keepsake: &Keepsake, process: Option<&OwnedFd>) {
+    let label = &keepsake.label;
+    keep_file(&label.ledger_name(), keepsake.file.as_fd());
+    if let Some(process) = process {
+        keep_file(&label.process_name(), process.as_fd());
+    }
+}
+
+fn keep_file(name: &str, file: BorrowedFd<'_>) {
+    // Without FDPOLL=0 systemd lets go of a process's descriptor when the process ends.
+    let states = [NotifyState::FdStore, NotifyState::FdName(name), NotifyState::Custom("FDPOLL=0")];
+    if let Err(error) = sd_notify::notify_with_fds(&states, &[file]) {
+        tracing::warn!(name, %error, "cannot have systemd keep a ledger");
+    }
+}
+
+/// Has systemd keep a ledger no longer.
+pub fn forget(ledger_name: &str) {
+    for name in [ledger_name, &process_name(ledger_name)] {
+        tell(&[NotifyState::FdStoreRemove, NotifyState::FdName(name)]);
+    }
 }
 
 /// Everything is served.

@@ -24,13 +24,15 @@ pub struct Store {
     writing: Option<JoinHandle<io::Result<()>>>,
     /// Whether the last attempt to write failed, so that it is logged once.
     failing: bool,
+    /// Ledgers whose counts have been written.
+    written: Vec<String>,
 }
 
 impl Store {
     /// Keeps its file below `folder`, which is made when it is first needed.
     #[must_use]
     pub fn new(folder: &Path) -> Self {
-        Self { file: folder.join(FILE), writing: None, failing: false }
+        Self { file: folder.join(FILE), writing: None, failing: false, written: Vec::new() }
     }
 
     /// Gives a registry what the run before has kept. A file that cannot be used is moved aside,
@@ -93,8 +95,14 @@ impl Store {
         }
     }
 
+    /// The ledgers, by their names in the store of files, whose counts have been written since this was
+    /// last asked.
+    pub fn take_written(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.written)
+    }
+
     /// Writes what is left, for no longer than `patience`.
-    pub fn finish(mut self, registry: &mut Registry, patience: Duration) {
+    pub fn finish(&mut self, registry: &mut Registry, patience: Duration) {
         let limit = Instant::now() + patience;
         loop {
             self.save(registry);
@@ -107,6 +115,9 @@ impl Store {
     }
 
     fn note(&mut self, written: io::Result<()>, registry: &mut Registry) {
+        if written.is_ok() {
+            self.written.extend(registry.saved());
+        }
         match written {
             Ok(()) if self.failing => {
                 self.failing = false;

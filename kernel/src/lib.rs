@@ -1,10 +1,11 @@
 //! System calls that musterd needs and that no well-kept library makes safe to call: adjtimex(2),
-//! madvise(2) for the program's own code, and ioctl(2) of [`ethtool`]. Each is one function with its own `unsafe` block, so
-//! that the daemon itself can forbid unsafe code.
+//! madvise(2) for the program's own code, ioctl(2) of [`ethtool`], and the files of [`handed`]. Each
+//! is one function with its own `unsafe` block, so that the daemon itself can forbid unsafe code.
 //!
 //! Must not know what the numbers are shown as.
 
 pub mod ethtool;
+pub mod handed;
 
 use std::io;
 

@@ -23,24 +23,32 @@ pub(super) struct Kept {
 }
 
 /// What a text holds.
-#[derive(Debug, PartialEq)]
+#[derive(Debug, Default, PartialEq)]
 pub(super) struct Reading {
     pub(super) agents: Vec<(String, Kept)>,
     /// What is wrong with entries that cannot be used.
     pub(super) unusable: Vec<String>,
+    /// Ledgers whose counts are among the totals, by their names in the store of files.
+    pub(super) folded: Vec<String>,
 }
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File<Agent> {
     version: u32,
+    #[serde(default)]
+    folded: Vec<String>,
     agents: BTreeMap<String, Agent>,
 }
 
-pub(super) fn write<'a>(agents: impl Iterator<Item = (&'a str, Kept)>) -> String {
+pub(super) fn write<'a>(
+    agents: impl Iterator<Item = (&'a str, Kept)>,
+    folded: &[String],
+) -> String {
+    let folded = folded.to_vec();
     let agents = agents.map(|(name, kept)| (name.to_owned(), kept)).collect();
     // Nothing in it can fail to be written: keys are strings, and sums are finite.
-    serde_json::to_string(&File { version: VERSION, agents }).unwrap_or_default()
+    serde_json::to_string(&File { version: VERSION, folded, agents }).unwrap_or_default()
 }
 
 /// One bad entry costs no other agent its totals.
@@ -53,7 +61,7 @@ pub(super) fn read(text: &str) -> Result<Reading, String> {
     if file.version != VERSION {
         return Err(format!("version {}, this daemon writes {VERSION}", file.version));
     }
-    let mut reading = Reading { agents: Vec::new(), unusable: Vec::new() };
+    let mut reading = Reading { folded: file.folded, ..Reading::default() };
     for (name, kept) in file.agents {
         match serde_json::from_value(kept) {
             Ok(kept) if is_name(&name) => reading.agents.push((name, kept)),

@@ -93,16 +93,16 @@ pub struct Activity {
 }
 
 impl Ledger {
-    /// Makes an empty ledger, sealed, and the file to hand over.
+    /// Makes an empty ledger, sealed, and the file to hand over, which has `name` in the kernel.
     ///
     /// # Errors
     /// What the kernel said, when there is no memory or no descriptor left.
-    pub fn create(size: usize, max_series: usize) -> io::Result<(Self, OwnedFd)> {
+    pub fn create(name: &str, size: usize, max_series: usize) -> io::Result<(Self, OwnedFd)> {
         let size = size.next_multiple_of(4096).max(2 * 4096);
         let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
-        let file = memfd_create("musterd-ledger", flags | MemfdFlags::NOEXEC_SEAL)
+        let file = memfd_create(name, flags | MemfdFlags::NOEXEC_SEAL)
             // Kernels before 6.3 know no NOEXEC_SEAL.
-            .or_else(|_| memfd_create("musterd-ledger", flags))?;
+            .or_else(|_| memfd_create(name, flags))?;
         ftruncate(&file, size as u64)?;
         fcntl_add_seals(&file, SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL)?;
         let memory = Memory::map(&file, size)?;
@@ -116,6 +116,19 @@ impl Ledger {
     /// `InvalidData` when it is not one: not sealed, of a wrong size, with a wrong header, or
     /// retired before.
     pub fn adopt(file: impl AsFd, limit: usize, max_series: usize) -> io::Result<Self> {
+        let ledger = Self::restore(file, limit, max_series)?;
+        if ledger.is_retired() {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "it has been retired"));
+        }
+        Ok(ledger)
+    }
+
+    /// Takes on a ledger that was kept for the daemon. One that the daemon before has retired is
+    /// taken on, too: whether that daemon came to write down its counts, the caller knows.
+    ///
+    /// # Errors
+    /// `InvalidData` when it is not one: not sealed, of a wrong size, or with a wrong header.
+    pub fn restore(file: impl AsFd, limit: usize, max_series: usize) -> io::Result<Self> {
         let memory = Memory::map(&file, limit.next_multiple_of(4096).max(2 * 4096))?;
         let refuse = |what: &str| Err(io::Error::new(io::ErrorKind::InvalidData, what.to_owned()));
         let pair = |low: usize, high: usize| low as u64 | (high as u64) << 32;
@@ -128,9 +141,6 @@ impl Ledger {
         ];
         if expected.iter().any(|(offset, word)| memory.load(*offset) != *word) {
             return refuse("its header is not that of a ledger");
-        }
-        if memory.load(header::RETIRED) != 0 {
-            return refuse("it has been retired");
         }
         Self::over(memory, &file, max_series)
     }
@@ -179,6 +189,12 @@ impl Ledger {
     #[must_use]
     pub fn is_closed(&self) -> bool {
         self.memory.load_published(header::CLOSED) == 1
+    }
+
+    /// Whether its counts have been added to its agent's totals.
+    #[must_use]
+    pub fn is_retired(&self) -> bool {
+        self.memory.load_published(header::RETIRED) != 0
     }
 
     /// Number of series in use.

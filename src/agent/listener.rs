@@ -6,10 +6,11 @@
 use super::options::Options;
 use super::peer::Peer;
 use super::protocol::{self, Frame, HELLO_LIMIT, Hello, Violation};
-use super::registry::{Key, Refusal, Registry};
+use super::registry::{Key, RETURN_TIME, Refusal, Registry};
 use crate::clock;
 use crate::instruments::Instruments;
 use crate::logging::Quota;
+use crate::notify;
 use crate::pidfd::Watch;
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
@@ -159,17 +160,38 @@ async fn attend(mut stream: UnixStream, context: &Context) {
         drop(stream);
         let waits = context.registry.borrow_mut().disconnected(key, watch.is_some());
         context.changed.notify_one();
-        let Some(watch) = watch.as_ref().filter(|_| waits) else { return };
-        // The process ends, or it comes back with its ledger by another connection.
-        while tokio::time::timeout(COME_BACK, watch.ended()).await.is_err() {
-            if !context.registry.borrow().is_current(key) {
-                return;
-            }
+        if let Some(watch) = watch.as_ref().filter(|_| waits) {
+            await_process(key, watch, context).await;
+        }
+    } else if watch.is_some() {
+        died(key, context);
+    }
+}
+
+/// Waits for the process to end, or to come back with its ledger by another connection.
+async fn await_process(key: Key, watch: &Watch, context: &Context) {
+    while tokio::time::timeout(COME_BACK, watch.ended()).await.is_err() {
+        if !context.registry.borrow().is_current(key) {
+            return;
         }
     }
-    if watch.is_some() {
-        context.registry.borrow_mut().died(key);
-        context.changed.notify_one();
+    died(key, context);
+}
+
+fn died(key: Key, context: &Context) {
+    context.registry.borrow_mut().died(key);
+    context.changed.notify_one();
+}
+
+/// Attends to a ledger that was kept for this daemon, until its agent comes back, or has ended. One
+/// whose process cannot be watched is waited for as long as any other.
+pub async fn await_return(key: Key, process: Option<OwnedFd>, context: Context) {
+    match process.and_then(|process| Watch::new(process).ok()) {
+        Some(watch) => await_process(key, &watch, &context).await,
+        None => {
+            tokio::time::sleep(RETURN_TIME).await;
+            died(key, &context);
+        }
     }
 }
 
@@ -215,6 +237,10 @@ async fn greet(
     let Some((hello, file)) = received? else { return Ok(None) };
     let (agent, resumes) = (hello.agent.clone(), file.is_some());
     let welcome = context.registry.borrow_mut().connect(hello, peer, file, clock::monotonic())?;
+    // Before the agent can count anything in it.
+    if let Some(keepsake) = &welcome.keepsake {
+        notify::keep(keepsake, peer.pidfd.as_ref());
+    }
     if let Err(error) = send(stream, &welcome.answer, welcome.file).await {
         tracing::debug!(agent, %error, "the agent left before its ledger came");
     }

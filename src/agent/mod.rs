@@ -11,6 +11,7 @@
 pub mod export;
 pub mod health;
 mod kept;
+pub mod label;
 pub mod ledger;
 pub mod listener;
 pub mod options;

@@ -5,6 +5,7 @@
 
 use super::health::{self, Observations, Presence, State};
 use super::kept::{self, Kept};
+use super::label::Label;
 use super::ledger::{Activity, Faults, Ledger};
 use super::options::{LEDGER_SIZES, Options};
 use super::peer::Peer;
@@ -29,6 +30,17 @@ pub struct Welcome {
     pub answer: String,
     /// The file to hand over with it.
     pub file: Option<OwnedFd>,
+    /// A ledger that nobody keeps yet for the next daemon.
+    pub keepsake: Option<Keepsake>,
+}
+
+/// A ledger for systemd to keep, so that its counts outlive the daemon and the agent.
+#[derive(Debug)]
+pub struct Keepsake {
+    /// Whose it is.
+    pub label: Label,
+    /// Its memory.
+    pub file: OwnedFd,
 }
 
 /// A hello that was refused.
@@ -63,6 +75,11 @@ pub struct Registry {
     faults: BTreeMap<&'static str, u64>,
     /// Whether retired totals have changed since they were last taken for keeping.
     unsaved: bool,
+    /// Retired ledgers that may still be in the store of files, by their names there: until the
+    /// totals with their counts have been written.
+    folded: Vec<String>,
+    /// How many of those were in the text that was last taken for keeping.
+    taken: usize,
 }
 
 /// One agent: all processes that report under one name.
@@ -101,13 +118,18 @@ pub struct Live {
     uid: u32,
     pub(super) pid: Option<u32>,
     pub(super) connected: bool,
+    /// Its name in the store of files, if it was given there.
+    stored: Option<String>,
+    /// Whether it was in use before this daemon was.
+    is_from_before: bool,
     /// Faults that have been added to the registry's own count.
     counted: Faults,
 }
 
 /// How long agents may take to come back with their ledgers after a restart of the daemon, until
 /// their counters are exported without them. Clients try each second.
-const RETURN_TIME: Duration = Duration::from_secs(30);
+pub(super) const RETURN_TIME: Duration = Duration::from_secs(30);
+
 impl Registry {
     /// No agents yet.
     #[must_use]
@@ -118,6 +140,8 @@ impl Registry {
             next_key: 0,
             faults: BTreeMap::new(),
             unsaved: false,
+            folded: Vec::new(),
+            taken: 0,
         }
     }
 
@@ -150,7 +174,7 @@ impl Registry {
     ) -> Result<Welcome, Refusal> {
         self.admit(&hello, peer)?;
         let resumed = match offered {
-            Some(file) => self.resume(&hello, peer, &file)?,
+            Some(file) => self.resume(&hello, peer, file)?,
             None => None,
         };
         if !matches!(resumed, Some(Resumed::Known)) {
@@ -158,6 +182,8 @@ impl Registry {
         }
         let key = Key(self.next_key);
         self.next_key += 1;
+        let label = Label::new(&hello.agent, peer);
+        let mut keepsake = None;
         let (answer, file) = match resumed {
             Some(Resumed::Known) => {
                 let agent = self.agents.get_mut(&hello.agent);
@@ -168,27 +194,39 @@ impl Registry {
                 }
                 (protocol::welcome_back(), None)
             }
-            Some(Resumed::Adopted(ledger)) => {
-                self.add_ledger(&hello, peer, *ledger, key, now);
+            Some(Resumed::Adopted(ledger, file)) => {
+                // One that says of itself whose it is may be kept, if that is who has brought it.
+                keepsake = Label::of(&file)
+                    .filter(|label| label.is_of(&hello.agent, peer))
+                    .map(|label| Keepsake { label, file });
+                let stored = keepsake.as_ref().map(|kept| kept.label.ledger_name());
+                let origin = Origin { stored, is_from_before: true };
+                self.add_ledger(&hello.agent, peer, *ledger, key, origin, now);
                 (protocol::welcome_back(), None)
             }
             None => {
                 let size = self.options.ledger_size;
+                let failed = |error| Refusal {
+                    reason: "no_memory",
+                    text: format!("cannot make a ledger of {size} bytes: {error}"),
+                    retry: true,
+                };
+                let name = label.file_name();
                 let (ledger, file) =
-                    Ledger::create(size, self.options.max_series).map_err(|error| Refusal {
-                        reason: "no_memory",
-                        text: format!("cannot make a ledger of {size} bytes: {error}"),
-                        retry: true,
-                    })?;
+                    Ledger::create(&name, size, self.options.max_series).map_err(failed)?;
+                let kept = Keepsake { label, file: file.try_clone().map_err(failed)? };
+                let stored = Some(kept.label.ledger_name());
+                keepsake = Some(kept);
                 let answer = protocol::welcome_new(ledger.size());
-                self.add_ledger(&hello, peer, ledger, key, now);
+                let origin = Origin { stored, is_from_before: false };
+                self.add_ledger(&hello.agent, peer, ledger, key, origin, now);
                 (answer, Some(file))
             }
         };
         if let Some(agent) = self.agents.get_mut(&hello.agent) {
             agent.hello = Some(hello);
         }
-        Ok(Welcome { key, answer, file })
+        Ok(Welcome { key, answer, file, keepsake })
     }
 
     fn admit(&self, hello: &Hello, peer: &Peer) -> Result<(), Refusal> {
@@ -234,14 +272,14 @@ impl Registry {
         &mut self,
         hello: &Hello,
         peer: &Peer,
-        file: &OwnedFd,
+        file: OwnedFd,
     ) -> Result<Option<Resumed>, Refusal> {
         let passing = |error: std::io::Error| Refusal {
             reason: "not_resumed",
             text: format!("cannot use the ledger that was brought along now: {error}"),
             retry: true,
         };
-        let id = Ledger::file_of(file).map_err(passing)?;
+        let id = Ledger::file_of(&file).map_err(passing)?;
         let holder = self
             .agents
             .iter_mut()
@@ -257,8 +295,8 @@ impl Registry {
             return Ok(Some(Resumed::Known));
         }
         // Made by a daemon with other settings perhaps: as large as any of them would make it.
-        match Ledger::adopt(file, *LEDGER_SIZES.end(), self.options.max_series) {
-            Ok(ledger) => Ok(Some(Resumed::Adopted(Box::new(ledger)))),
+        match Ledger::adopt(&file, *LEDGER_SIZES.end(), self.options.max_series) {
+            Ok(ledger) => Ok(Some(Resumed::Adopted(Box::new(ledger), file))),
             Err(error) if error.kind() != std::io::ErrorKind::InvalidData => Err(passing(error)),
             Err(error) => {
                 tracing::warn!(agent = hello.agent, pid = peer.pid, uid = peer.uid, %error,
@@ -269,8 +307,54 @@ impl Registry {
         }
     }
 
-    fn add_ledger(&mut self, hello: &Hello, peer: &Peer, ledger: Ledger, key: Key, now: Duration) {
-        let agent = self.agents.entry(hello.agent.clone()).or_default();
+    /// Takes back a ledger that was kept while there was no daemon. What to call it from now on;
+    /// nothing if its counts are known already, or it has been retired at once. Its process is to be
+    /// watched, and [`Registry::died`] told.
+    ///
+    /// # Errors
+    /// Why it cannot be used; its counts are lost.
+    pub fn take_back(&mut self, file: &OwnedFd, now: Duration) -> Result<Option<Key>, String> {
+        let label = Label::of(file).ok_or("it does not say whose it is")?;
+        let name = label.ledger_name();
+        if self.folded.contains(&name) {
+            // Once that has been written again, it need not be kept any longer.
+            self.unsaved = true;
+            return Ok(None);
+        }
+        let ledger = Ledger::restore(file, *LEDGER_SIZES.end(), self.options.max_series).map_err(
+            |error| {
+                *self.faults.entry("not_resumed").or_default() += 1;
+                format!("agent {:?}: {error}", label.agent)
+            },
+        )?;
+        let is_over = ledger.is_retired() || ledger.is_closed();
+        let key = Key(self.next_key);
+        self.next_key += 1;
+        let peer = Peer { uid: label.uid, pid: label.pid, pidfd: None };
+        let origin = Origin { stored: Some(name), is_from_before: true };
+        self.add_ledger(&label.agent, &peer, ledger, key, origin, now);
+        if let Some((_, agent, place)) = self.find(key)
+            && let Some(live) = agent.live.get_mut(place)
+        {
+            live.connected = false;
+        }
+        if is_over {
+            self.retire(key, "it ended while there was no daemon");
+            return Ok(None);
+        }
+        Ok(Some(key))
+    }
+
+    fn add_ledger(
+        &mut self,
+        name: &str,
+        peer: &Peer,
+        ledger: Ledger,
+        key: Key,
+        origin: Origin,
+        now: Duration,
+    ) {
+        let agent = self.agents.entry(name.to_owned()).or_default();
         agent.uid = Some(peer.uid);
         agent.running(now);
         // What the agent's other ledgers have counted since the last look is recent.
@@ -282,6 +366,8 @@ impl Registry {
             uid: peer.uid,
             pid: peer.pid,
             connected: true,
+            stored: origin.stored,
+            is_from_before: origin.is_from_before,
             counted: Faults::default(),
         });
         // What a ledger brings along from before belongs to no window of ours.
@@ -341,7 +427,12 @@ impl Registry {
                 Presence::Lost(format!("{how}{pid}"))
             });
         }
+        // What was waited for has come and gone: its counts are there.
+        if let Some((ledgers, _)) = agent.awaited.as_mut().filter(|_| live.is_from_before) {
+            *ledgers = ledgers.saturating_sub(1);
+        }
         count_faults(&mut self.faults, live.counted, faults);
+        self.folded.extend(live.stored);
         self.unsaved = true;
     }
 
@@ -456,7 +547,15 @@ impl Registry {
             };
             (name.as_str(), kept)
         });
-        Some(kept::write(agents))
+        self.taken = self.folded.len();
+        Some(kept::write(agents, &self.folded))
+    }
+
+    /// What was last taken for keeping has been written. The ledgers whose counts are in it need not
+    /// be kept any longer: their names in the store of files.
+    pub fn saved(&mut self) -> Vec<String> {
+        let taken = std::mem::take(&mut self.taken).min(self.folded.len());
+        self.folded.drain(..taken).collect()
     }
 
     /// What could not be saved is to be saved again.
@@ -469,7 +568,8 @@ impl Registry {
     /// # Errors
     /// What is wrong with the text as a whole; nothing of it is taken then.
     pub fn restore(&mut self, text: &str, now: Duration) -> Result<Vec<String>, String> {
-        let kept::Reading { agents, unusable } = kept::read(text)?;
+        let kept::Reading { agents, unusable, folded } = kept::read(text)?;
+        self.folded = folded;
         for (name, kept) in agents {
             self.agents.insert(name, Agent::restored(kept, now));
         }
@@ -477,11 +577,17 @@ impl Registry {
     }
 }
 
+/// Where a ledger comes from.
+struct Origin {
+    stored: Option<String>,
+    is_from_before: bool,
+}
+
 enum Resumed {
     /// In use; it is the last of its agent's list.
     Known,
     /// Of a daemon that has gone.
-    Adopted(Box<Ledger>),
+    Adopted(Box<Ledger>, OwnedFd),
 }
 
 impl Agent {

@@ -12,8 +12,9 @@ agents=(agent-1 agent-2 agent-3 agent-4)
 passed=0
 
 # check TEXT COMMAND... - what the command says is shown only if it fails.
+output=
 check() {
-    local text=$1 output
+    local text=$1
     shift
     if output=$("$@" 2>&1); then
         passed=$((passed + 1))
@@ -271,6 +272,29 @@ systemctl restart musterd.service
 check "their totals outlive the daemon" tallies_agree
 check "kill -9 changes nothing" kill_daemon
 check "their totals outlive a kill" eventually tallies_agree
+
+# Whatever is killed, and in whichever order: nothing is lost, nothing counted twice. Each cell so often.
+times=${MUSTERD_KILLS:-4}
+for cell in daemon agent daemon-agent agent-daemon restart stop-start; do
+    check "no event lost: $cell" env PYTHONPATH=/srv/python python3 -B /srv/system/crash.py "$url" "$times" "$cell"
+    echo "$output"
+done
+# The same with a disk of its own for the daemon, that can be filled.
+systemctl stop musterd.service musterd.socket
+cp -a /var/lib/musterd /run/state
+mount -t tmpfs -o size=1M,mode=750 state /var/lib/musterd
+cp -a /run/state/. /var/lib/musterd/
+chown --reference=/run/state /var/lib/musterd
+systemctl start musterd.socket musterd.service
+check "no event lost: full-disk" env PYTHONPATH=/srv/python python3 -B /srv/system/crash.py "$url" "$times" full-disk
+echo "$output"
+check "a full disk is told of" journal_has "cannot write /var/lib/musterd/agents.json"
+check "the agent of the daemon is there" eventually scrape_has '^agent_up\{agent="child"\} 1$'
+stored() { is musterd.service NFileDescriptorStore "$1"; }
+check "systemd keeps the ledger and the process of the agent that is there" eventually stored 2
+systemctl stop musterd.service musterd.socket
+umount /var/lib/musterd
+systemctl start musterd.socket musterd.service
 
 # What an administrator has switched off stays off.
 systemctl disable --now --quiet musterd.service musterd.socket

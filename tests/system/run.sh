@@ -24,10 +24,10 @@ echo "package: $(basename "$deb"), $(du -k "$deb" | cut -f 1) KiB"
 node_exporter=$(command -v prometheus-node-exporter || true)
 
 # The agents of the test run as other users: their files lie where all can read.
-exec "$booted" --include python3,curl,adduser,dbus --timeout 300 \
+exec "$booted" --include python3,curl,adduser,dbus --timeout "${MUSTERD_TIMEOUT:-300}" \
     ${node_exporter:+--copy "$node_exporter:/srv/node_exporter"} \
     --copy "$here/../live/compare.py:/srv/compare.py" \
     --copy "$deb:/srv/musterd.deb" \
     --copy "$here:/srv/system" \
     --copy "$top/clients/python/musterd:/srv/python/musterd" \
-    -- bash /srv/system/inside.sh /srv/musterd.deb
+    -- env MUSTERD_KILLS="${MUSTERD_KILLS:-4}" bash /srv/system/inside.sh /srv/musterd.deb

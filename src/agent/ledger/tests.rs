@@ -2,7 +2,7 @@ use super::super::sample::{Pen, counter, durations, record};
 use super::*;
 
 fn ledger() -> (Ledger, OwnedFd, Pen) {
-    let (ledger, file) = Ledger::create(64 << 10, 50).unwrap();
+    let (ledger, file) = Ledger::create("test", 64 << 10, 50).unwrap();
     let pen = Pen::on(&file);
     (ledger, file, pen)
 }

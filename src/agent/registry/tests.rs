@@ -224,3 +224,76 @@ fn a_supervised_agent_is_told_of_by_its_supervisor() {
     let (state, reason) = registry.agents["s"].health.clone().unwrap();
     assert_eq!((state, reason.as_str()), (State::Lost, "exit code 3"));
 }
+
+/// What a daemon that is killed leaves: what it last wrote, and the ledgers that systemd keeps.
+fn next_daemon(text: &str) -> Registry {
+    let mut registry = Registry::new(options());
+    registry.restore(text, at(1)).unwrap();
+    registry
+}
+
+#[test]
+fn a_kept_ledger_outlives_daemon_and_agent() {
+    let mut registry = Registry::new(options());
+    let welcome = registry.connect(hello("a"), &peer(0, 1), None, at(1)).unwrap();
+    let (kept, pen) = (welcome.keepsake.unwrap().file, Pen::on(welcome.file.unwrap()));
+    let text = registry.take_unsaved().unwrap();
+    pen.requests("success", 7);
+    pen.begin(0, 77);
+
+    let mut next = next_daemon(&text);
+    let key = next.take_back(&kept, at(1)).unwrap().unwrap();
+    assert_eq!(requests(&mut next, "a"), [7, 0, 0, 0, 0]);
+    assert!(next.agents["a"].is_whole(at(1)), "what was in use has come back");
+    next.died(key);
+    assert_eq!(requests(&mut next, "a"), [7, 0, 0, 0, 1]);
+    assert!(next.agents["a"].is_whole(at(1)), "nothing more is waited for");
+
+    // Killed before it has written that down.
+    let mut next = next_daemon(&text);
+    assert_eq!(next.take_back(&kept, at(1)), Ok(None), "retired already");
+    assert_eq!(requests(&mut next, "a"), [7, 0, 0, 0, 1]);
+    assert_eq!(next.saved(), [""; 0], "nothing has been written yet");
+    let text = next.take_unsaved().unwrap();
+
+    // Killed when that was written, before systemd was told that it need keep the file no longer.
+    let mut next = next_daemon(&text);
+    assert_eq!(next.take_back(&kept, at(1)), Ok(None), "its counts are known");
+    assert_eq!(requests(&mut next, "a"), [7, 0, 0, 0, 1]);
+    next.take_unsaved().unwrap();
+    assert_eq!(next.saved().len(), 1);
+    assert_eq!(next.saved(), [""; 0]);
+}
+
+#[test]
+fn an_agent_comes_back_to_a_ledger_that_was_kept() {
+    let mut registry = Registry::new(options());
+    let welcome = registry.connect(hello("a"), &peer(0, 1), None, at(1)).unwrap();
+    let (kept, file) = (welcome.keepsake.unwrap().file, welcome.file.unwrap());
+    Pen::on(&file).requests("success", 5);
+    let mut next = next_daemon(&registry.take_unsaved().unwrap());
+    let key = next.take_back(&kept, at(1)).unwrap().unwrap();
+    let again = next.connect(hello("a"), &peer(0, 1), Some(file), at(2)).unwrap();
+    assert!(again.file.is_none() && again.keepsake.is_none(), "it is kept already");
+    assert!(!next.is_current(key), "who waited for it need wait no longer");
+    next.died(key);
+    assert_eq!(requests(&mut next, "a"), [5, 0, 0, 0, 0]);
+    next.died(again.key);
+    assert_eq!(requests(&mut next, "a"), [5, 0, 0, 0, 0]);
+}
+
+#[test]
+fn a_ledger_that_systemd_has_not_kept_is_given_to_it() {
+    let mut registry = Registry::new(options());
+    let (_, file, _) = connect(&mut registry, "a", 1);
+    let offer = || Some(file.try_clone().unwrap());
+    let mut next = Registry::new(options());
+    let welcome = next.connect(hello("a"), &peer(0, 1), offer(), at(2)).unwrap();
+    assert_eq!(welcome.keepsake.unwrap().label.agent, "a");
+    // What says that it is another's is used, as its bearer is known, but not kept.
+    let mut next = Registry::new(options());
+    let welcome = next.connect(hello("b"), &peer(0, 1), offer(), at(2)).unwrap();
+    assert!(welcome.keepsake.is_none());
+    let rubbish = rustix::fs::memfd_create("other", rustix::fs::MemfdFlags::CLOEXEC).unwrap();
+    assert!(next.take_back(&rubbish, at(3)).unwrap_err().contains("whose"));
+}

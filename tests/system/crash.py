@@ -1,0 +1,228 @@
+"""Kills musterd, agents, and both, and compares the sums exactly.
+
+    crash.py URL TIMES CELL...
+
+Each cell is what is killed, and how: daemon, agent, daemon-agent, agent-daemon, restart, stop-start; and
+full-disk, which is agent-daemon with no room left where totals are kept.
+Agents are processes of their own, this program run again; each notes in a file, before and after each
+step, what it has done. What an agent has begun when it is killed is in the sum exactly; of the one
+step that it was in the midst of, either count is right.
+"""
+
+import mmap
+import os
+import random
+import re
+import signal
+import struct
+import subprocess
+import sys
+import time
+import urllib.request
+
+AGENTS = 16
+ABOUT, BEGUN, ENDED = 0, 8, 16
+FOLDER = "/run/crash"
+FILLER = "/var/lib/musterd/filler"
+SERIES = re.compile(r'agent_requests_total\{agent="([^"]*)",status="([^"]*)"\} (\S+)')
+
+
+def report(name, path):
+    """Makes requests until it is killed, or SIGUSR1 comes; then it ends in order."""
+    from musterd import Agent
+
+    asked = []
+    signal.signal(signal.SIGUSR1, lambda *_: asked.append(True))
+    with open(path, "r+b") as file:
+        notes = mmap.mmap(file.fileno(), 24)
+    agent = Agent(name)
+    count = 0
+    while not asked:
+        count += 1
+        struct.pack_into("<Q", notes, ABOUT, count)
+        with agent.request():
+            struct.pack_into("<Q", notes, BEGUN, count)
+        struct.pack_into("<Q", notes, ENDED, count)
+        if count % 20 == 0:
+            time.sleep(0.002)
+    agent.close()
+
+
+class Tally:
+    """The lives of one agent: one process at a time, and a file for each."""
+
+    def __init__(self, name):
+        self.name = name
+        self.files = []
+        self.process = None
+        self.start()
+
+    def start(self):
+        """Another life."""
+        path = f"{FOLDER}/{self.name}-{len(self.files)}"
+        with open(path, "wb") as file:
+            file.write(bytes(24))
+        self.files.append(path)
+        command = [sys.executable, "-B", __file__, "agent", self.name, path]
+        self.process = subprocess.Popen(command)
+
+    def kill(self):
+        """The end of a life."""
+        self.process.kill()
+        self.process.wait()
+
+    def bounds(self):
+        """How many requests have been begun, at least and at most; and how many have ended."""
+        least = most = ended = 0
+        for path in self.files:
+            with open(path, "rb") as file:
+                about, begun, end = struct.unpack("<QQQ", file.read())
+            least, most, ended = least + begun, most + about, ended + end
+        return least, most, ended
+
+
+def main_pid():
+    """The daemon's."""
+    command = ["systemctl", "show", "-P", "MainPID", "musterd.service"]
+    return int(subprocess.check_output(command))
+
+
+def systemctl(*arguments):
+    """Asks systemd."""
+    subprocess.run(["systemctl", *arguments], check=True)
+
+
+def exported(url):
+    """What musterd says, by agent: all requests, and those that ended by themselves."""
+    with urllib.request.urlopen(url + "/metrics", timeout=10) as answer:
+        sums = {}
+        for name, status, value in SERIES.findall(answer.read().decode()):
+            both = sums.setdefault(name, [0, 0])
+            both[0] += int(float(value))
+            both[1] += 0 if status == "aborted" else int(float(value))
+        return sums
+
+
+def connected(url, tallies):
+    """How many of the agents are connected."""
+    with urllib.request.urlopen(url + "/metrics", timeout=10) as answer:
+        text = answer.read().decode()
+    return sum(f'agent_up{{agent="{tally.name}"}} 1\n' in text for tally in tallies)
+
+
+def until(what, condition):
+    """Waits for at most 30 seconds."""
+    limit = time.monotonic() + 30
+    while True:
+        try:
+            if condition():
+                return
+        except OSError:
+            pass
+        if time.monotonic() > limit:
+            raise SystemExit(f"FAILED: {what} within 30 s")
+        time.sleep(0.05)
+
+
+def fill():
+    """Leaves no room in the daemon's folder."""
+    with open(FILLER, "wb", buffering=0) as file:
+        try:
+            while True:
+                file.write(bytes(4096))
+        except OSError:
+            pass
+
+
+def strike(cell, tallies):
+    """Does what the cell says; which agents have died by it."""
+    victims = random.sample(tallies, 4)
+    if cell == "daemon":
+        os.kill(main_pid(), signal.SIGKILL)
+        return []
+    if cell == "agent":
+        for tally in victims:
+            tally.kill()
+        return victims
+    if cell == "restart":
+        systemctl("restart", "musterd.service")
+        return []
+    if cell == "stop-start":
+        systemctl("stop", "musterd.service")
+        time.sleep(0.2)
+        systemctl("start", "musterd.service")
+        return []
+    if cell == "daemon-agent":
+        os.kill(main_pid(), signal.SIGKILL)
+        for tally in victims:
+            tally.kill()
+        return victims
+    if cell in ("agent-daemon", "full-disk"):
+        for tally in victims:
+            tally.kill()
+        os.kill(main_pid(), signal.SIGKILL)
+        return victims
+    raise SystemExit(f"no cell {cell}")
+
+
+def differences(sums, tallies):
+    """What is not as the agents have noted it."""
+    for tally in tallies:
+        least, most, ended = tally.bounds()
+        all_of_them, by_themselves = sums.get(tally.name, (0, 0))
+        # An agent killed between the end of a request and its note has ended one more.
+        if not least <= all_of_them <= most or not ended <= by_themselves <= most:
+            yield (
+                f"{tally.name}: {all_of_them} exported, {by_themselves} of them ended; "
+                f"begun {least} to {most}, ended {ended}"
+            )
+
+
+def main():
+    """Goes through the cells, then compares."""
+    url, times, cells = sys.argv[1], int(sys.argv[2]), sys.argv[3:]
+    os.makedirs(FOLDER, exist_ok=True)
+    for cell in cells:
+        tallies = [Tally(f"crash-{cell}-{number}") for number in range(AGENTS)]
+        try:
+            attempt(url, times, cell, tallies)
+        finally:
+            for tally in tallies:
+                tally.kill()
+
+
+def attempt(url, times, cell, tallies):
+    """One cell, so often."""
+    until("all agents connect", lambda: connected(url, tallies) == AGENTS)
+    if cell == "full-disk":
+        fill()
+    for _ in range(times):
+        time.sleep(random.uniform(0.02, 0.3))
+        old = main_pid()
+        for tally in strike(cell, tallies):
+            tally.start()
+        if cell != "agent":
+            until("the daemon comes back", lambda: main_pid() not in (0, old))
+        until("all agents are connected", lambda: connected(url, tallies) == AGENTS)
+    for tally in tallies:
+        tally.process.send_signal(signal.SIGUSR1)
+        tally.process.wait()
+    until("all agents have gone", lambda: connected(url, tallies) == 0)
+    if cell == "full-disk":
+        os.remove(FILLER)
+        systemctl("restart", "musterd.service")
+    faults = list(differences(exported(url), tallies))
+    begun = sum(tally.bounds()[0] for tally in tallies)
+    lives = sum(len(tally.files) for tally in tallies)
+    print(f"{cell}: {times} times, {AGENTS} agents, {lives} lives, {begun} requests, {len(faults)} differ")
+    for fault in faults:
+        print(f"FAILED: {fault}")
+    if faults:
+        raise SystemExit(1)
+
+
+if __name__ == "__main__":
+    if sys.argv[1] == "agent":
+        report(sys.argv[2], sys.argv[3])
+    else:
+        main()
