@@ -36,6 +36,9 @@ pub struct Options {
     /// How long a client may take to say who it is.
     #[serde(with = "units::duration")]
     pub hello_timeout: Duration,
+    /// How long agents that have gone are shown; 0: for ever.
+    #[serde(with = "units::duration")]
+    pub keep_gone: Duration,
     /// When an agent is what.
     pub health: Health,
     /// How agents are started and stopped.

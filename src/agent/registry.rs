@@ -100,6 +100,10 @@ pub struct Agent {
     begun: Option<Duration>,
     /// How the last process ended, while none runs.
     ended: Option<Presence>,
+    /// Since when nothing of it runs.
+    gone_since: Option<Duration>,
+    /// Whether that is for longer than agents are shown.
+    is_long_gone: bool,
     /// Ledgers that were in use when the daemon before ended, and until when they are waited for:
     /// without their counts the agent's totals would go back.
     awaited: Option<(usize, Duration)>,
@@ -150,9 +154,10 @@ impl Registry {
         self.options = options;
     }
 
-    /// Every agent, by name.
+    /// Every agent that is to be shown, by name: not those that have been gone for long.
     pub fn agents(&self) -> impl Iterator<Item = (&str, &Agent)> {
-        self.agents.iter().map(|(name, agent)| (name.as_str(), agent))
+        let shown = self.agents.iter().filter(|(_, agent)| !agent.is_long_gone);
+        shown.map(|(name, agent)| (name.as_str(), agent))
     }
 
     /// Faults found in ledgers, by reason.
@@ -497,6 +502,7 @@ impl Registry {
             if agent.is_whole(now) {
                 agent.awaited = None;
             }
+            agent.note_absence(now, self.options.keep_gone);
             agent.window.observe(now, &agent.current);
             let judged = health::judge(&agent.observations(now), &self.options.health);
             let before = agent.state();
@@ -619,6 +625,16 @@ impl Agent {
     fn running(&mut self, now: Duration) {
         self.begun.get_or_insert(now);
         self.ended = None;
+    }
+
+    fn note_absence(&mut self, now: Duration, keep: Duration) {
+        let is_here = !self.live.is_empty()
+            || self.child.is_some()
+            || self.is_supervised
+            || self.awaited.is_some();
+        self.gone_since = if is_here { None } else { self.gone_since.or(Some(now)) };
+        let gone = self.gone_since.map(|since| now.saturating_sub(since));
+        self.is_long_gone = !keep.is_zero() && gone.is_some_and(|gone| gone >= keep);
     }
 
     /// Adds retired and live counts up anew.

@@ -297,3 +297,27 @@ fn a_ledger_that_systemd_has_not_kept_is_given_to_it() {
     let rubbish = rustix::fs::memfd_create("other", rustix::fs::MemfdFlags::CLOEXEC).unwrap();
     assert!(next.take_back(&rubbish, at(3)).unwrap_err().contains("whose"));
 }
+
+#[test]
+fn an_agent_that_is_long_gone_is_not_shown_and_goes_on_counting_when_it_is_back() {
+    let mut registry = Registry::new(Options { keep_gone: at(60), ..options() });
+    let (key, _, pen) = connect(&mut registry, "a", 1);
+    pen.requests("success", 5);
+    registry.supervise("b");
+    let shown = |registry: &mut Registry, now| {
+        registry.refresh(at(now));
+        registry.agents().map(|(name, _)| name.to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(shown(&mut registry, 100), ["a", "b"]);
+    registry.died(key);
+    assert_eq!(shown(&mut registry, 101), ["a", "b"]);
+    assert_eq!(shown(&mut registry, 160), ["a", "b"]);
+    assert_eq!(shown(&mut registry, 161), ["b"]);
+    let (_, _, pen) = connect(&mut registry, "a", 2);
+    pen.requests("success", 1);
+    assert_eq!(shown(&mut registry, 162), ["a", "b"]);
+    assert_eq!(registry.agents["a"].current.requests, [6, 0, 0, 0, 0]);
+    // 0 shows all for ever.
+    registry.set_options(Options { keep_gone: at(0), ..options() });
+    assert_eq!(shown(&mut registry, 9999), ["a", "b"]);
+}
