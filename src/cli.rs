@@ -3,10 +3,17 @@
 //! Must not know how anything is done.
 
 use crate::config::{self, Config};
-use crate::{daemon, demo, import};
-use clap::{Parser, Subcommand};
+use crate::report::{Ended, Reporter};
+use crate::{daemon, demo, import, names, status};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use musterd_client::Status;
 use std::io::Write;
 use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+/// What `status` exits with when an agent is in trouble.
+const IN_TROUBLE: u8 = 2;
 
 /// One daemon per node: host, process and agent metrics in one Prometheus scrape, and supervision
 /// of the agents.
@@ -36,6 +43,29 @@ enum Command {
         #[arg(value_name = "FILE")]
         config: PathBuf,
     },
+    /// Show the agents of a daemon that runs
+    #[command(
+        after_help = "Exits with 0 when no agent is in trouble (lost, stuck, unhealthy), with 2 \
+        when one is, and with 1 when the daemon does not answer."
+    )]
+    Status {
+        /// The daemon's address, as [http] listen has it
+        #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:9089")]
+        server: String,
+        /// Go on showing them, every two seconds
+        #[arg(long)]
+        watch: bool,
+        /// As the daemon has them: the JSON of /api/v1/agents
+        #[arg(long)]
+        json: bool,
+    },
+    /// Report a request to the daemon, or run a command as one, for programs that have no client
+    #[command(
+        after_help = "A command's exit status is passed on, whether it could be reported or \
+        not; one that fails is an error of the category exit_STATUS or signal_NUMBER. Without a \
+        command, exits with 0 when the request has been reported, else with 1."
+    )]
+    Report(ReportArguments),
     /// Print the configuration that does what another exporter's flags did
     #[command(subcommand)]
     Import(From),
@@ -50,6 +80,59 @@ enum Command {
         #[arg(long, value_name = "NAME", hide = true)]
         agent: Option<String>,
     },
+}
+
+#[derive(Debug, Args)]
+struct ReportArguments {
+    /// Who reports
+    #[arg(long, value_name = "NAME", value_parser = agent_name)]
+    agent: String,
+    /// The daemon's socket  [default: $MUSTERD_SOCKET, or /run/musterd/agent.sock]
+    #[arg(long, value_name = "FILE")]
+    socket: Option<PathBuf>,
+    /// How the request ended
+    #[arg(long, required_unless_present = "command", requires = "seconds")]
+    status: Option<Outcome>,
+    /// How long it took
+    #[arg(long, value_parser = seconds, requires = "status")]
+    seconds: Option<Duration>,
+    /// Of what kind an error was
+    #[arg(long, value_name = "WORD", requires = "status")]
+    category: Option<String>,
+    /// A command to run, which is the request
+    #[arg(last = true, conflicts_with_all = ["status", "seconds", "category"])]
+    command: Vec<String>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Outcome {
+    Success,
+    Error,
+    Timeout,
+    Cancelled,
+}
+
+impl Outcome {
+    const fn status(self) -> Status {
+        match self {
+            Self::Success => Status::Success,
+            Self::Error => Status::Error,
+            Self::Timeout => Status::Timeout,
+            Self::Cancelled => Status::Cancelled,
+        }
+    }
+}
+
+fn agent_name(text: &str) -> Result<String, String> {
+    if names::is_name(text) {
+        return Ok(text.to_owned());
+    }
+    Err(format!("wanted 1 to {} of A-Z a-z 0-9 _ . -", names::NAME_LIMIT))
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse().map_err(|_| "no number".to_owned())?;
+    Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())
 }
 
 #[derive(Debug, Subcommand)]
@@ -70,15 +153,21 @@ enum From {
 }
 
 impl Cli {
-    /// Does what is asked for.
+    /// Does what is asked for; what to exit with.
     ///
     /// # Errors
     /// What went wrong, in words for whoever typed the command.
-    pub fn run(self) -> Result<(), String> {
+    pub fn run(self) -> Result<ExitCode, String> {
+        let done = |()| ExitCode::SUCCESS;
         match self.command {
+            Command::Status { server, watch, json } => {
+                let is_well = status::run(&status::Options { server, json, watch })?;
+                Ok(if is_well { ExitCode::SUCCESS } else { ExitCode::from(IN_TROUBLE) })
+            }
+            Command::Report(arguments) => report(arguments),
             Command::Run { config } => {
                 let loaded = load(config.as_deref())?;
-                daemon::run(loaded, config)
+                daemon::run(loaded, config).map(done)
             }
             Command::CheckConfig { config } => {
                 let loaded = load(Some(&config))?;
@@ -87,12 +176,26 @@ impl Cli {
                 let text = format!("{file}: no fault; {enabled} collectors, {agents} agents");
                 // Whoever reads may have gone; the exit status says the same.
                 let _ = writeln!(std::io::stdout(), "{text}");
-                Ok(())
+                Ok(ExitCode::SUCCESS)
             }
-            Command::Import(From::NodeExporter { file, flags }) => import(file.as_deref(), flags),
-            Command::Demo { agent: Some(name), .. } => demo::be(&name),
-            Command::Demo { listen, agent: None } => demo::run(&listen),
+            Command::Import(From::NodeExporter { file, flags }) => {
+                import(file.as_deref(), flags).map(done)
+            }
+            Command::Demo { agent: Some(name), .. } => demo::be(&name).map(done),
+            Command::Demo { listen, agent: None } => demo::run(&listen).map(done),
         }
+    }
+}
+
+fn report(arguments: ReportArguments) -> Result<ExitCode, String> {
+    let ReportArguments { agent, socket, status, seconds, category, command } = arguments;
+    let reporter = Reporter { agent, socket };
+    match (status, seconds) {
+        (Some(outcome), Some(duration)) => {
+            reporter.tell(&Ended { status: outcome.status(), category, duration })?;
+            Ok(ExitCode::SUCCESS)
+        }
+        _ => reporter.run(&command).map(ExitCode::from),
     }
 }
 

@@ -33,6 +33,8 @@
 //! - [`logging`], [`notify`]: the journal, and systemd.
 //! - [`daemon`]: the only wiring: how all of it begins, reloads and ends.
 //! - [`cli`]: the command line.
+//! - [`report`]: requests of programs that have no client.
+//! - [`status`]: a daemon's agents, as a table.
 //! - [`import`]: the configuration that does what another exporter's flags did.
 //! - [`demo`]: a daemon with three example agents.
 #![forbid(unsafe_code)]
@@ -56,7 +58,9 @@ pub mod notify;
 pub mod open_files;
 pub mod pidfd;
 pub mod process;
+pub mod report;
 pub mod sampler;
+pub mod status;
 pub mod store;
 pub mod supervised;
 pub mod supervisor;

@@ -189,6 +189,10 @@ impl Agent {
 
 impl Drop for Agent {
     fn drop(&mut self) {
+        // The end is to be noted in the ledger, which may be about to come.
+        if let Some(connection) = &self.connection {
+            connection.wait_settled();
+        }
         self.ledger.lock().writer.close();
         self.connection = None;
     }

@@ -58,6 +58,8 @@ struct State {
     stopping: bool,
     /// Whether it is known, for the first time, if there is a daemon.
     settled: bool,
+    /// Whether a ledger of the daemon at the other end is in use.
+    reports: bool,
     stream: Option<UnixStream>,
 }
 
@@ -87,18 +89,21 @@ impl Connection {
 
     /// Whether a daemon holds the other end right now.
     pub(crate) fn is_connected(&self) -> bool {
-        self.shared.lock().stream.is_some()
+        self.shared.lock().reports
+    }
+
+    /// Waits until it is known if there is a daemon, so that a short program's counts arrive: where
+    /// there is one it answers at once, and where there is none that is known at once.
+    pub(crate) fn wait_settled(&self) {
+        let state = self.shared.lock();
+        // Whatever comes of it: more is not waited for.
+        let _ = self.shared.changed.wait_timeout_while(state, LAST_WORDS, |state| !state.settled);
     }
 }
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        // A short program's counts should arrive: where there is a daemon it answers at once, and
-        // where there is none that is known at once.
-        let state = self.shared.lock();
-        let settled =
-            self.shared.changed.wait_timeout_while(state, LAST_WORDS, |state| !state.settled);
-        let mut state = settled.unwrap_or_else(PoisonError::into_inner).0;
+        let mut state = self.shared.lock();
         state.stopping = true;
         if let Some(stream) = state.stream.take() {
             let _ = stream.shutdown(std::net::Shutdown::Both);
@@ -166,12 +171,15 @@ impl Shared {
                 Answer::Refused { retry } => return Ok(retry),
             }
             stream.set_read_timeout(None)?;
+            self.lock().reports = true;
             self.settle();
             // Nothing is ever said here; the read ends when the daemon does.
             let _ = (&stream).read(&mut [0]);
             Ok(true)
         });
-        self.lock().stream = None;
+        let mut state = self.lock();
+        (state.stream, state.reports) = (None, false);
+        drop(state);
         result
     }
 }

@@ -1,0 +1,96 @@
+//! `musterd report` and `musterd status` beside a daemon, as their users meet them.
+#![allow(clippy::unwrap_used)] // A test.
+
+mod node;
+
+use node::{Node, until};
+use std::process::{Command, Output};
+
+fn report(node: &Node, arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_musterd"));
+    command.arg("report").arg("--socket").arg(node.socket()).args(arguments).output().unwrap()
+}
+
+fn status(node: &Node, arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_musterd"));
+    command
+        .args(["status", "--server", &node.address.to_string()])
+        .args(arguments)
+        .output()
+        .unwrap()
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+#[test]
+fn a_report_is_counted_before_it_returns() {
+    let node = Node::start("");
+    let success = ["--agent", "backup", "--status", "success", "--seconds", "1.5"];
+    assert_eq!(report(&node, &success).status.code(), Some(0));
+    let error =
+        ["--agent", "backup", "--status", "error", "--seconds", "2", "--category", "disk_full"];
+    assert_eq!(report(&node, &error).status.code(), Some(0));
+    let metrics = node.metrics();
+    let value = |family: &str, part: &str| metrics.sum(family, &["agent=\"backup\"", part]);
+    assert_eq!(value("agent_requests_total", "success"), Some(1.0));
+    assert_eq!(value("agent_errors_total", "disk_full"), Some(1.0));
+    assert_eq!(value("agent_request_duration_seconds_sum", ""), Some(3.5));
+    until("it has ended on purpose", || {
+        node.metrics().sum("agent_health_status", &["backup", "\"stopped\""]) == Some(1.0)
+    });
+}
+
+#[test]
+fn a_command_is_a_request_and_its_end_is_passed_on() {
+    let node = Node::start("");
+    let run = |command: &[&str]| report(&node, &[&["--agent", "job", "--"], command].concat());
+    let done = run(&["sh", "-c", "echo done"]);
+    assert_eq!((done.status.code(), stdout(&done).as_str()), (Some(0), "done\n"));
+    assert_eq!(run(&["sh", "-c", "exit 3"]).status.code(), Some(3));
+    assert_eq!(run(&["sh", "-c", "kill -9 $$"]).status.code(), Some(137));
+    assert_eq!(run(&["/nonexistent"]).status.code(), Some(127));
+    assert_eq!(run(&["/"]).status.code(), Some(126));
+    let metrics = node.metrics();
+    let value = |family: &str, part: &str| metrics.sum(family, &["agent=\"job\"", part]);
+    assert_eq!(value("agent_requests_total", "success"), Some(1.0));
+    assert_eq!(value("agent_requests_total", "\"error\""), Some(4.0));
+    for (category, count) in [("exit_3", 1.0), ("signal_9", 1.0), ("not_run", 2.0)] {
+        assert_eq!(value("agent_errors_total", category), Some(count), "{category}");
+    }
+}
+
+#[test]
+fn a_command_runs_without_a_daemon_and_a_report_says_that_there_is_none() {
+    let mut node = Node::start("");
+    node.kill();
+    let ran = report(&node, &["--agent", "job", "--", "sh", "-c", "exit 3"]);
+    assert_eq!(ran.status.code(), Some(3));
+    assert!(String::from_utf8_lossy(&ran.stderr).contains("not reported"));
+    let told = report(&node, &["--agent", "job", "--status", "timeout", "--seconds", "1"]);
+    assert_eq!(told.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&told.stderr).contains("is musterd running"));
+    let asked = status(&node, &[]);
+    assert_eq!(asked.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&asked.stderr).contains("is musterd running there?"));
+}
+
+#[test]
+fn status_shows_agents_and_whether_one_is_in_trouble() {
+    let node = Node::start("");
+    let shown = status(&node, &[]);
+    assert_eq!((shown.status.code(), stdout(&shown).as_str()), (Some(0), "no agent is known\n"));
+    report(&node, &["--agent", "job", "--status", "success", "--seconds", "1"]);
+    let line = || stdout(&status(&node, &[])).lines().nth(1).unwrap_or_default().to_owned();
+    until("it has ended", || line().starts_with("job    stopped "));
+    assert!(line().ends_with("ended on purpose"), "{}", line());
+    let json: serde_json::Value =
+        serde_json::from_slice(&status(&node, &["--json"]).stdout).unwrap();
+    assert_eq!(json["agents"][0]["requests"]["success"], 1);
+    // Killed, the command's own child dies too late to be reported as anything but aborted.
+    let killed = report(&node, &["--agent", "job", "--", "sh", "-c", "kill -9 $PPID"]);
+    assert_eq!(killed.status.code(), None);
+    until("it is lost", || line().starts_with("job    lost "));
+    assert_eq!(status(&node, &[]).status.code(), Some(2));
+}
