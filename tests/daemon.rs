@@ -28,6 +28,10 @@ fn one_scrape_has_host_processes_and_agents() {
     agent.begin().success();
     agent.begin().error("network");
     agent.tokens("small", 10, 3);
+    agent.llm_call("small", musterd_client::Status::Timeout, Duration::from_millis(1500));
+    agent.llm_call("small", musterd_client::Status::Timeout, Duration::from_secs(1));
+    agent.first_token("small", Duration::from_millis(250));
+    agent.tool_call("search", musterd_client::Status::Success, Duration::from_secs(3));
     let hanging = agent.begin();
     until("the agent is connected", || agent.is_connected());
     let metrics = node.metrics();
@@ -43,6 +47,19 @@ fn one_scrape_has_host_processes_and_agents() {
     assert_eq!(value("agent_errors_total", &[billing, "network"]), Some(1.0));
     assert_eq!(value("agent_tokens_total", &[billing, "small", "input"]), Some(10.0));
     assert_eq!(value("agent_requests_in_flight", &[billing]), Some(1.0));
+    let timeout = [billing, "model=\"small\"", "outcome=\"timeout\""];
+    assert_eq!(value("agent_llm_request_duration_seconds_sum", &timeout), Some(2.5));
+    assert_eq!(value("agent_llm_request_duration_seconds_count", &timeout), Some(2.0));
+    assert_eq!(value("agent_time_to_first_token_seconds_sum", &[billing, "small"]), Some(0.25));
+    let search = [billing, "tool=\"search\"", "outcome=\"success\""];
+    assert_eq!(
+        value("agent_tool_duration_seconds_bucket", &[&search[..], &["2.56"]].concat()),
+        Some(0.0)
+    );
+    assert_eq!(
+        value("agent_tool_duration_seconds_bucket", &[&search[..], &["5.12"]].concat()),
+        Some(1.0)
+    );
     assert_eq!(value("agent_success_rate", &[billing]), Some(0.5));
     assert_eq!(value("agent_info", &[billing, "version=\"7\""]), Some(1.0));
     assert!(value("agent_processes", &[billing]).unwrap() >= 1.0);
@@ -52,6 +69,7 @@ fn one_scrape_has_host_processes_and_agents() {
     let metrics = node.metrics();
     assert_eq!(metrics.sum("agent_requests_total", &[billing, "cancelled"]), Some(1.0));
     assert_eq!(metrics.sum("agent_health_status", &[billing, "stopped"]), Some(1.0));
+    assert_eq!(metrics.sum("agent_llm_request_duration_seconds_count", &timeout), Some(2.0));
 }
 
 #[test]

@@ -2,9 +2,10 @@
 //!
 //! Must not change anything: the registry is refreshed before.
 
+use super::calls::CallKind;
 use super::health::{Presence, State};
 use super::registry::{Agent, Registry};
-use super::totals::STATUSES;
+use super::totals::{Durations, STATUSES};
 use crate::metric::{Batch, Family, Histogram, Native};
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -55,6 +56,21 @@ const TOKENS: Family = Family::counter(
     &["agent", "model", "type"],
     "Tokens that models were sent (input) and have answered with (output).",
 );
+const LLM_DURATION: Family = Family::histogram(
+    "agent_llm_request_duration_seconds",
+    &["agent", "model", "outcome"],
+    "How long calls of language models took, by how they ended.",
+);
+const FIRST_TOKEN: Family = Family::histogram(
+    "agent_time_to_first_token_seconds",
+    &["agent", "model"],
+    "How long it took until models began to answer.",
+);
+const TOOL_DURATION: Family = Family::histogram(
+    "agent_tool_duration_seconds",
+    &["agent", "tool", "outcome"],
+    "How long calls of tools took, by how they ended.",
+);
 const HEALTH: Family = Family::gauge(
     "agent_health_status",
     &["agent", "state"],
@@ -90,6 +106,9 @@ pub const FAMILIES: &[Family] = &[
     DURATION,
     QUANTILES,
     TOKENS,
+    LLM_DURATION,
+    FIRST_TOKEN,
+    TOOL_DURATION,
     HEALTH,
     RESTARTS,
     EXITS,
@@ -157,8 +176,10 @@ pub fn fill(registry: &Registry, now: Duration, batch: &mut Batch) {
         batch.sample(&[("agent", name)], age.as_secs_f64());
     });
     each(&DURATION, &|batch, name, agent| {
-        if agent.is_whole(now) {
-            durations(batch, name, agent);
+        if agent.is_whole(now)
+            && let Some(durations) = &agent.current.durations
+        {
+            histogram(batch, &[("agent", name)], durations);
         }
     });
     each(&QUANTILES, &|batch, name, agent| {
@@ -179,6 +200,26 @@ pub fn fill(registry: &Registry, now: Duration, batch: &mut Batch) {
             }
         }
     });
+    let calls = [
+        (&LLM_DURATION, CallKind::Model),
+        (&FIRST_TOKEN, CallKind::FirstToken),
+        (&TOOL_DURATION, CallKind::Tool),
+    ];
+    for (family, kind) in calls {
+        each(family, &|batch, name, agent| {
+            if !agent.is_whole(now) {
+                return;
+            }
+            for (call, durations) in
+                agent.current.calls.iter().filter(|(call, _)| call.kind == kind)
+            {
+                let labels =
+                    [("agent", name), (kind.label(), &call.what), ("outcome", &call.outcome)];
+                let count = if call.outcome.is_empty() { 2 } else { 3 };
+                histogram(batch, labels.get(..count).unwrap_or(&labels), durations);
+            }
+        });
+    }
     each(&HEALTH, &|batch, name, agent| {
         let Some((current, _)) = &agent.health else { return };
         for (state, word) in State::ALL {
@@ -202,8 +243,7 @@ pub fn fill(registry: &Registry, now: Duration, batch: &mut Batch) {
     }
 }
 
-fn durations(batch: &mut Batch, name: &str, agent: &Agent) {
-    let Some(durations) = &agent.current.durations else { return };
+fn histogram(batch: &mut Batch, labels: &[(&str, &str)], durations: &Durations) {
     let native = i8::try_from(durations.shape.schema).ok().map(|schema| Native {
         schema,
         zero_threshold: durations.shape.zero_threshold,
@@ -217,7 +257,7 @@ fn durations(batch: &mut Batch, name: &str, agent: &Agent) {
         sum: durations.sum,
         native,
     };
-    batch.histogram(&[("agent", name)], &histogram);
+    batch.histogram(labels, &histogram);
 }
 
 /// One agent as `/api/v1/agents` shows it.

@@ -7,7 +7,8 @@
 //!
 //! Must not know about sockets, names of agents or exposition.
 
-use super::totals::{ABORTED, STATUSES, Totals};
+use super::calls::Call;
+use super::totals::{ABORTED, Durations, STATUSES, Totals};
 use musterd_client::layout::{
     CLASSIC_LIMIT, HEADER_SIZE, JOURNAL_LIMIT, Kind, LABEL_LIMIT, LABEL_NAME_LIMIT,
     LABEL_VALUE_LIMIT, MAGIC, NAME_LIMIT, NATIVE_LIMIT, RECORD_HEAD, RECORDS, SLOT_COUNT, SLOTS,
@@ -79,6 +80,7 @@ enum What {
     Errors(String),
     Tokens { model: String, kind: String },
     Durations(Shape),
+    Call(Call, Shape),
 }
 
 /// What a ledger says at one moment, besides its totals.
@@ -328,10 +330,7 @@ impl Ledger {
             self.faults.unknown += 1;
             return;
         }
-        let words = match &what {
-            What::Durations(shape) => shape.words(),
-            _ => 1,
-        };
+        let words = what.shape().map_or(1, Shape::words);
         let values = self.parsed + record.values;
         self.series.push(Series { values, what, held: vec![0; words] });
     }
@@ -339,7 +338,7 @@ impl Ledger {
 
 impl Series {
     fn add_to(&mut self, memory: &Memory, totals: &mut Totals, faults: &mut Faults) {
-        let is_histogram = matches!(self.what, What::Durations(_));
+        let is_histogram = self.what.shape().is_some();
         for (index, held) in self.held.iter_mut().enumerate() {
             let word = memory.load(self.values + 8 * index);
             if is_histogram && index == 0 {
@@ -362,27 +361,39 @@ impl Series {
             What::Errors(category) => totals.add_error(category, first),
             What::Tokens { model, kind } => totals.add_tokens(model, kind, first),
             What::Durations(shape) => {
-                let Some(durations) = totals.durations_of(shape) else {
-                    faults.unknown = faults.unknown.max(1);
-                    return;
-                };
-                durations.add_to_sum(f64::from_bits(first));
-                let mut held = self.held.iter().skip(1);
-                let own = std::iter::once(&mut durations.zero)
-                    .chain(&mut durations.native)
-                    .chain(&mut durations.classic);
-                for (own, held) in own.zip(&mut held) {
-                    *own = own.saturating_add(*held);
-                }
+                add_words(totals.durations_of(shape), &self.held, faults);
+            }
+            What::Call(call, shape) => {
+                add_words(totals.durations_of_call(call, shape), &self.held, faults);
             }
         }
     }
 }
 
+/// Adds a histogram's values, if they are of the buckets that are in use.
+fn add_words(durations: Option<&mut Durations>, words: &[u64], faults: &mut Faults) {
+    match durations {
+        Some(durations) => durations.add_words(words),
+        None => faults.unknown = faults.unknown.max(1),
+    }
+}
+
 impl What {
-    /// Durations are one series, whatever their buckets.
+    /// Durations of the same are one series, whatever their buckets.
     fn is_same_series(&self, other: &Self) -> bool {
-        self == other || matches!((self, other), (Self::Durations(_), Self::Durations(_)))
+        match (self, other) {
+            (Self::Durations(_), Self::Durations(_)) => true,
+            (Self::Call(one, _), Self::Call(other, _)) => one == other,
+            _ => self == other,
+        }
+    }
+
+    /// The buckets, if it has any.
+    fn shape(&self) -> Option<&Shape> {
+        match self {
+            Self::Durations(shape) | Self::Call(_, shape) => Some(shape),
+            _ => None,
+        }
     }
 
     /// The series that a record is, if it is one that musterd knows.
@@ -402,6 +413,9 @@ impl What {
                     .then(|| What::Tokens { model: (*model).to_owned(), kind: (*kind).to_owned() })
             }
             (names::DURATION, Kind::Histogram, []) => record.shape.clone().map(What::Durations),
+            (name, Kind::Histogram, labels) => Call::of(name, labels)
+                .zip(record.shape.clone())
+                .map(|(call, shape)| What::Call(call, shape)),
             _ => None,
         }
     }

@@ -10,7 +10,7 @@ use super::ledger::{Activity, Faults, Ledger};
 use super::options::{LEDGER_SIZES, Options};
 use super::peer::Peer;
 use super::protocol::{self, Hello};
-use super::totals::{Durations, Totals};
+use super::totals::Totals;
 use super::window::Window;
 use crate::process::AgentRoot;
 use std::collections::BTreeMap;
@@ -414,9 +414,7 @@ impl Registry {
         let live = agent.live.remove(place);
         let closed = live.ledger.is_closed();
         // The buckets in use stay in use, whichever ledger is retired first.
-        if let (None, Some(current)) = (&agent.retired.durations, &agent.current.durations) {
-            agent.retired.durations = Some(Durations::new(current.shape.clone()));
-        }
+        agent.retired.keep_shapes(&agent.current);
         let before = agent.retired.finished();
         let faults = live.ledger.retire(&mut agent.retired);
         let requests = agent.retired.finished() - before;

@@ -2,6 +2,7 @@
 //!
 //! Must not know where counts come from. All additions saturate: a wild count stays a large one.
 
+use super::calls::Call;
 use musterd_client::layout::Shape;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -34,6 +35,9 @@ pub struct Totals {
     pub tokens: BTreeMap<String, BTreeMap<String, u64>>,
     /// Durations; none until a ledger has declared them.
     pub durations: Option<Durations>,
+    /// Durations of calls of models and tools.
+    #[serde(default, with = "calls")]
+    pub calls: BTreeMap<Call, Durations>,
 }
 
 /// A histogram added up over ledgers that agree on its buckets.
@@ -54,17 +58,18 @@ pub struct Durations {
 }
 
 impl Totals {
-    /// Becomes a copy of `other`, reusing its own memory; what `other` lacks becomes zero.
+    /// Becomes a copy of `other`, reusing its own memory; what `other` lacks becomes zero. What has its
+    /// place there keeps it here, so no limit holds.
     pub fn copy_from(&mut self, other: &Self) {
         self.requests = other.requests;
         self.errors.values_mut().for_each(|count| *count = 0);
         for (category, count) in &other.errors {
-            self.add_error(category, *count);
+            self.count_error(category, *count);
         }
         self.tokens.values_mut().flat_map(BTreeMap::values_mut).for_each(|count| *count = 0);
         for (model, types) in &other.tokens {
             for (kind, count) in types {
-                self.add_tokens(model, kind, *count);
+                self.count_tokens(model, kind, *count);
             }
         }
         if let Some(durations) = &mut self.durations {
@@ -75,14 +80,33 @@ impl Totals {
         {
             own.add(durations);
         }
+        self.calls.values_mut().for_each(Durations::clear);
+        for (call, durations) in &other.calls {
+            if let Some(own) = self.place_of_call(call, &durations.shape) {
+                own.add(durations);
+            }
+        }
+    }
+
+    /// Keeps whatever `other` has buckets for in the same buckets.
+    pub fn keep_shapes(&mut self, other: &Self) {
+        if let Some(durations) = &other.durations {
+            self.durations_of(&durations.shape);
+        }
+        for (call, durations) in &other.calls {
+            self.place_of_call(call, &durations.shape);
+        }
     }
 
     /// Adds failed requests of a category.
     pub fn add_error(&mut self, category: &str, count: u64) {
-        let is_full = self.errors.len() >= SERIES_LIMIT;
+        let has_place = self.errors.contains_key(category) || self.errors.len() < SERIES_LIMIT;
+        self.count_error(if has_place { category } else { OTHER }, count);
+    }
+
+    fn count_error(&mut self, category: &str, count: u64) {
         match self.errors.get_mut(category) {
             Some(total) => *total = total.saturating_add(count),
-            None if is_full && category != OTHER => self.add_error(OTHER, count),
             None => {
                 self.errors.insert(category.to_owned(), count);
             }
@@ -91,10 +115,12 @@ impl Totals {
 
     /// Adds tokens of a model.
     pub fn add_tokens(&mut self, model: &str, kind: &str, count: u64) {
+        let has_place = self.tokens.contains_key(model) || self.tokens.len() < SERIES_LIMIT;
+        self.count_tokens(if has_place { model } else { OTHER }, kind, count);
+    }
+
+    fn count_tokens(&mut self, model: &str, kind: &str, count: u64) {
         if !self.tokens.contains_key(model) {
-            if self.tokens.len() >= SERIES_LIMIT && model != OTHER {
-                return self.add_tokens(OTHER, kind, count);
-            }
             self.tokens.insert(model.to_owned(), BTreeMap::new());
         }
         let Some(types) = self.tokens.get_mut(model) else { return };
@@ -110,6 +136,21 @@ impl Totals {
     pub fn durations_of(&mut self, shape: &Shape) -> Option<&mut Durations> {
         let durations = self.durations.get_or_insert_with(|| Durations::new(shape.clone()));
         (durations.shape == *shape).then_some(durations)
+    }
+
+    /// The durations of a call, to add to; `None` when they are kept in other buckets than `shape`.
+    pub fn durations_of_call(&mut self, call: &Call, shape: &Shape) -> Option<&mut Durations> {
+        if self.calls.contains_key(call) || self.calls.len() < SERIES_LIMIT {
+            return self.place_of_call(call, shape);
+        }
+        self.place_of_call(&call.with(OTHER), shape)
+    }
+
+    fn place_of_call(&mut self, call: &Call, shape: &Shape) -> Option<&mut Durations> {
+        if !self.calls.contains_key(call) {
+            self.calls.insert(call.clone(), Durations::new(shape.clone()));
+        }
+        self.calls.get_mut(call).filter(|durations| durations.shape == *shape)
     }
 
     /// All finished requests.
@@ -140,6 +181,17 @@ impl Durations {
         self.sum = (self.sum + seconds).clamp(0.0, f64::MAX);
     }
 
+    /// Adds the values of a ledger's record, in their order there: sum, zero bucket, exponential
+    /// buckets, classic buckets.
+    pub fn add_words(&mut self, words: &[u64]) {
+        let Some((sum, counts)) = words.split_first() else { return };
+        self.add_to_sum(f64::from_bits(*sum));
+        let own = std::iter::once(&mut self.zero).chain(&mut self.native).chain(&mut self.classic);
+        for (own, count) in own.zip(counts) {
+            *own = own.saturating_add(*count);
+        }
+    }
+
     fn add(&mut self, other: &Self) {
         self.add_to_sum(other.sum);
         self.zero = self.zero.saturating_add(other.zero);
@@ -153,6 +205,26 @@ impl Durations {
     #[must_use]
     pub fn count(&self) -> u64 {
         self.classic.iter().fold(0, |sum, count| sum.saturating_add(*count))
+    }
+}
+
+/// Calls, for the state file: keys there are strings, so a list of pairs.
+mod calls {
+    use super::{Call, Durations};
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+    use std::collections::BTreeMap;
+
+    pub(super) fn serialize<S: Serializer>(
+        calls: &BTreeMap<Call, Durations>,
+        to: S,
+    ) -> Result<S::Ok, S::Error> {
+        calls.iter().collect::<Vec<_>>().serialize(to)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<BTreeMap<Call, Durations>, D::Error> {
+        Ok(Vec::deserialize(from)?.into_iter().collect())
     }
 }
 
@@ -210,9 +282,12 @@ mod tests {
     fn series_and_sums_are_bounded() {
         let mut totals = Totals::default();
         for index in 0..SERIES_LIMIT + 5 {
-            totals.add_error(&format!("c{index}"), 1);
-            totals.add_tokens(&format!("m{index}"), "input", 1);
+            totals.add_error(&format!("t{index}"), 1);
+            totals.add_tokens(&format!("t{index}"), "input", 1);
         }
+        let mut copy = Totals::default();
+        copy.copy_from(&totals);
+        assert!(copy == totals, "what has its place keeps it");
         assert_eq!((totals.errors.len(), totals.errors[OTHER]), (SERIES_LIMIT + 1, 5));
         assert_eq!((totals.tokens.len(), totals.tokens[OTHER]["input"]), (SERIES_LIMIT + 1, 5));
         let durations = totals.durations_of(&Shape::durations()).unwrap();
@@ -229,11 +304,32 @@ mod tests {
         assert!(totals.durations_of(&other).is_none());
     }
 
+    fn tool(name: &str) -> Call {
+        let kind = crate::agent::calls::CallKind::Tool;
+        Call { kind, what: name.to_owned(), outcome: "success".to_owned() }
+    }
+
+    #[test]
+    fn calls_are_bounded_and_copied() {
+        let mut totals = Totals::default();
+        for index in 0..SERIES_LIMIT + 5 {
+            let call = tool(&format!("t{index}"));
+            totals.durations_of_call(&call, &Shape::calls()).unwrap().add_words(&[0, 1]);
+        }
+        assert_eq!((totals.calls.len(), totals.calls[&tool(OTHER)].zero), (SERIES_LIMIT + 1, 5));
+        assert!(totals.durations_of_call(&tool("t1"), &Shape::durations()).is_none());
+        let mut copy = Totals::default();
+        copy.copy_from(&totals);
+        copy.copy_from(&totals);
+        assert!(copy.calls == totals.calls);
+    }
+
     #[test]
     fn totals_outlive_a_restart() {
         let mut totals = Totals { requests: [u64::MAX, 0, 1, 0, 0], ..Totals::default() };
         totals.add_tokens("a\"b", "output", 3);
         totals.durations_of(&Shape::durations()).unwrap().sum = 0.1;
+        totals.durations_of_call(&tool("t"), &Shape::calls()).unwrap().zero = 7;
         let text = serde_json::to_string(&totals).unwrap();
         assert_eq!(serde_json::from_str::<Totals>(&text).unwrap(), totals);
     }

@@ -15,12 +15,12 @@ import threading
 import weakref
 from time import monotonic_ns
 from types import TracebackType
-from typing import Any, Callable, Dict, Type, TypeVar, Union
+from typing import Any, Callable, Dict, Tuple, Type, TypeVar, Union
 
 from . import layout
 from .connection import Connection, hello_line
 from .errors import OTHER, TIMEOUT, Categories, Limited, status_of
-from .ledger import NO_SLOT, REQUESTS, Ledger, Series
+from .ledger import FIRST_TOKEN, LLM_DURATION, NO_SLOT, REQUESTS, TOOL_DURATION, Ledger, Series
 from .request import Request, requests_of, tracked
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -61,6 +61,7 @@ class Agent:
         self._hello = hello_line(self.name, version, framework, heartbeat_seconds)
         self._heartbeat_seconds = heartbeat_seconds if automatic_heartbeat else None
         self._limit_model = Limited(MODELS_MAX)
+        self._limit_tool = Limited(MODELS_MAX)
         self._closed = False
         self._begin_unconnected()
         self._wake()
@@ -94,6 +95,22 @@ class Agent:
                 amounts["agent_tokens_total", (("model", model), ("type", kind))] = count
         if amounts:
             self._ledger.add(amounts)
+
+    def llm_call(self, model: str, seconds: float, status: str = "success") -> None:
+        """Count a call of a language model. An unknown status counts as `error`."""
+        self._call(LLM_DURATION, (("model", self._limit_model(model)), ("outcome", _outcome(status))), seconds)
+
+    def first_token(self, model: str, seconds: float) -> None:
+        """Count how long it took until a model began to answer."""
+        self._call(FIRST_TOKEN, (("model", self._limit_model(model)),), seconds)
+
+    def tool_call(self, tool: str, seconds: float, status: str = "success") -> None:
+        """Count a call of a tool. An unknown status counts as `error`."""
+        self._call(TOOL_DURATION, (("tool", self._limit_tool(tool)), ("outcome", _outcome(status))), seconds)
+
+    def _call(self, name: str, labels: Tuple[Tuple[str, str], ...], seconds: float) -> None:
+        self._wake()
+        self._ledger.observe_call((name, labels), _duration(seconds))
 
     def heartbeat(self) -> None:
         """Show that the agent is alive and at work."""
@@ -210,6 +227,10 @@ def _duration(seconds: object) -> float:
     if isinstance(seconds, (int, float)) and 0 <= seconds < math.inf:
         return float(seconds)
     return 0.0
+
+
+def _outcome(status: str) -> str:
+    return status if status in REQUESTS else "error"
 
 
 def _script_name() -> str:

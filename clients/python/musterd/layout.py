@@ -68,6 +68,14 @@ DURATION = Shape(
     bounds=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300),
 )
 
+CALLS = Shape(
+    schema=3,
+    first=-79,
+    native_count=176,
+    zero_threshold=2.0**-10,
+    bounds=tuple(0.01 * 2**k for k in range(14)),
+)
+
 
 class Record(NamedTuple):
     """A record ready to be appended: its bytes, and where in them the values begin."""

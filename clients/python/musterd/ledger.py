@@ -26,8 +26,14 @@ from .layout import JOURNAL_COUNT, JOURNAL_OFFSET, RECORDS_END, RECORDS_OFFSET
 
 STATUSES = ("success", "error", "timeout", "cancelled")
 
-# A series is known by its name and labels; all but the durations are counters.
+# A series is known by its name and labels; those of CALLS are histograms, all others counters.
 Series = Tuple[str, Tuple[Tuple[str, str], ...]]
+
+# Durations of what an agent does within a request: calls of models and tools.
+LLM_DURATION = "agent_llm_request_duration_seconds"
+FIRST_TOKEN = "agent_time_to_first_token_seconds"
+TOOL_DURATION = "agent_tool_duration_seconds"
+CALLS = (LLM_DURATION, FIRST_TOKEN, TOOL_DURATION)
 
 # What an update adds, by word or by series.
 Amounts = Mapping[Union[int, Series], Union[int, float]]
@@ -51,6 +57,7 @@ def requests_series(status: str) -> Series:
 _DURATION = layout.record(layout.HISTOGRAM, "agent_request_duration_seconds", {}, layout.DURATION)
 SUM = (RECORDS_OFFSET + _DURATION.values_offset) // 8
 BOUNDS, CELLS = layout.cells(layout.DURATION, SUM)
+CALL_BOUNDS, CALL_CELLS = layout.cells(layout.CALLS, 0)
 
 
 def _base() -> tuple[bytes, dict[str, int]]:
@@ -114,7 +121,7 @@ class Memory:
 class Ledger:
     """The counts of one agent. Every method may be called from any thread at any time."""
 
-    __slots__ = ("words", "floats", "free", "memory", "_data", "_values", "_series", "_turn", "_queue")
+    __slots__ = ("words", "floats", "free", "memory", "_data", "_values", "_series", "_sums", "_turn", "_queue")
 
     def __init__(self, ready: bool = True) -> None:
         self.free: list[int] = []
@@ -134,6 +141,8 @@ class Ledger:
         # What the words hold, up to the end of the records: a list is read faster than the memory.
         self._values: list[Any] = [0] * (BASE_END // 8)
         self._values[SUM] = 0.0
+        # The words that hold fractions.
+        self._sums = {SUM}
         memory.data[RECORDS_OFFSET:BASE_END] = _BASE
         memory.words[RECORDS_END] = BASE_END
         self._use(memory)
@@ -193,6 +202,10 @@ class Ledger:
         _, native, _, classic = CELLS[bisect_left(BOUNDS, seconds)]
         self.add({**amounts, SUM: seconds, native: 1, classic: 1}, slot)
 
+    def observe_call(self, series: Series, seconds: float) -> None:
+        """Add the duration of a call of a model or a tool."""
+        self._perform(lambda: self._observe_call(series, seconds))
+
     def heartbeat(self) -> None:
         """Show life."""
         self.words[layout.HEARTBEAT] = monotonic_ns()
@@ -218,7 +231,7 @@ class Ledger:
 
     def totals(self) -> dict[Series, int]:
         """What every series has counted."""
-        return {series: self.total(series) for series in list(self._series)}
+        return {series: self.total(series) for series in list(self._series) if series[0] not in CALLS}
 
     def begun(self) -> list[int]:
         """When the requests in flight began, by `time.monotonic_ns`; without those that have no slot."""
@@ -279,6 +292,12 @@ class Ledger:
         if slot:
             self.free.append(slot)
 
+    def _observe_call(self, series: Series, seconds: float) -> None:
+        word = self._word(series)
+        if word:
+            _, native, _, classic = CALL_CELLS[bisect_left(CALL_BOUNDS, seconds)]
+            self._add({word: float(seconds), word + native: 1, word + classic: 1}, NO_SLOT)
+
     def _finish(self) -> None:
         """Apply the journal, as the daemon would had we died."""
         words, values = self.words, self._values
@@ -286,11 +305,11 @@ class Ledger:
             at = JOURNAL_COUNT - 2 * (pair + 1)
             word = words[at] // 8
             words[word] = words[at + 1]
-            values[word] = self.floats[word] if word == SUM else words[word]
+            values[word] = self.floats[word] if word in self._sums else words[word]
         words[JOURNAL_COUNT] = 0
 
     def _word(self, series: Series) -> int:
-        """The value word of a counter, appended if it is new; 0 if there is no room."""
+        """The first value word of a series, appended if it is new; 0 if there is no room."""
         word = self._series.get(series)
         if word is None:
             word = self._series[series] = self._append(series)
@@ -298,7 +317,10 @@ class Ledger:
 
     def _append(self, series: Series) -> int:
         name, labels = series
-        record = layout.record(layout.COUNTER, name, dict(labels))
+        if name in CALLS:
+            record = layout.record(layout.HISTOGRAM, name, dict(labels), layout.CALLS)
+        else:
+            record = layout.record(layout.COUNTER, name, dict(labels))
         begin = 8 * len(self._values)
         end = begin + len(record.data)
         if end > self.memory.size:
@@ -308,16 +330,22 @@ class Ledger:
         _release()
         self.words[RECORDS_END] = end
         self._values += [0] * (len(record.data) // 8)
-        return (begin + record.values_offset) // 8
+        word = (begin + record.values_offset) // 8
+        if name in CALLS:
+            self._values[word] = 0.0
+            self._sums.add(word)
+        return word
 
     def _adopt(self, memory: Memory) -> None:
         end, refused = BASE_END, 0
         for series, word in self._series.items():
-            after = 8 * (word + 1)  # the value is the last word of a counter's record
+            # The values are the last words of a record.
+            after = 8 * (word + (layout.CALLS.values() if series[0] in CALLS else 1))
             if after <= memory.size:
                 end = max(end, after)
             elif word:
                 self._series[series] = 0
+                self._sums.discard(word)
                 refused += 1
         old, new = self.memory, memory
         new.data[layout.SLOTS_OFFSET : RECORDS_OFFSET] = old.data[layout.SLOTS_OFFSET : RECORDS_OFFSET]

@@ -10,7 +10,7 @@ import threading
 import time
 import unittest
 
-from musterd import Agent
+from musterd import Agent, ledger
 from musterd.connection import agent_name, hello_line
 
 from . import reader
@@ -99,6 +99,35 @@ class Daemon(unittest.TestCase):
             before = time.process_time()
             time.sleep(1.0)
             self.assertLess(time.process_time() - before, 0.02)
+
+    def test_calls_of_models_and_tools(self) -> None:
+        with tempfile.TemporaryDirectory() as directory:
+            path = os.path.join(directory, "agent.sock")
+            with Agent("caller", path) as agent:
+                agent.llm_call("small", 1.5)
+                agent.llm_call("small", 0.01)
+                agent.tool_call("search", 2, "no such status")
+                with FakeDaemon(path) as daemon:
+                    wait_until(lambda: agent.connected)
+                    agent.llm_call("small", 1e9)
+                    agent.first_token("small", 0)
+                    agent.tokens("small", input=7)
+                    data = daemon.data()
+                    found = {
+                        (r.name, r.labels[0][1], r.labels[-1][1]): r
+                        for r in reader.records(data)
+                        if r.name in ledger.CALLS
+                    }
+                    self.assertEqual(len(found), 3)
+                    calls = found["agent_llm_request_duration_seconds", "small", "success"]
+                    self.assertEqual(calls.sum, 1.5 + 0.01 + 1e9)
+                    self.assertEqual([i for i, n in enumerate(calls.classic) if n], [0, 8, 14])
+                    self.assertEqual((sum(calls.native), calls.native[-1], calls.zero), (3, 1, 0))
+                    tool = found["agent_tool_duration_seconds", "search", "error"]
+                    self.assertEqual((tool.sum, sum(tool.classic)), (2.0, 1))
+                    first = found["agent_time_to_first_token_seconds", "small", "small"]
+                    self.assertEqual((first.sum, first.zero, first.classic[0]), (0.0, 1, 1))
+                    self.assertEqual(reader.counters(data, "agent_tokens_total"), {"small,input": 7})
 
     def test_comes_later(self) -> None:
         with tempfile.TemporaryDirectory() as directory:

@@ -119,6 +119,15 @@ struct Books {
     duration: Option<HistogramSeries>,
     errors: Vec<(Box<str>, Option<Series>)>,
     tokens: Vec<(Box<str>, [Option<Series>; 2])>,
+    calls: Vec<Call>,
+}
+
+/// Calls of one model or tool that ended in one way.
+struct Call {
+    name: &'static str,
+    what: Box<str>,
+    outcome: Option<Status>,
+    series: Option<HistogramSeries>,
 }
 
 impl Agent {
@@ -172,6 +181,21 @@ impl Agent {
             }
         }
         books.writer.commit(&update);
+    }
+
+    /// Reports a call of a language model that was timed elsewhere.
+    pub fn llm_call(&self, model: &str, status: Status, duration: Duration) {
+        self.ledger.lock().observe(names::LLM_DURATION, model, Some(status), duration);
+    }
+
+    /// Reports how long it took until a model began to answer.
+    pub fn first_token(&self, model: &str, duration: Duration) {
+        self.ledger.lock().observe(names::FIRST_TOKEN, model, None, duration);
+    }
+
+    /// Reports a call of a tool that was timed elsewhere.
+    pub fn tool_call(&self, tool: &str, status: Status, duration: Duration) {
+        self.ledger.lock().observe(names::TOOL_DURATION, tool, Some(status), duration);
     }
 
     /// Shows life. Requests that begin and end do so by themselves.
@@ -287,7 +311,8 @@ impl Books {
             writer.append(Kind::Counter, names::REQUESTS, &[("status", word)], "")
         });
         let duration = writer.append_histogram(Shape::durations(), names::DURATION, &[], "");
-        let mut books = Self { writer, requests, duration, errors: Vec::new(), tokens: Vec::new() };
+        let (errors, tokens, calls) = (Vec::new(), Vec::new(), Vec::new());
+        let mut books = Self { writer, requests, duration, errors, tokens, calls };
         books.error_series(OTHER);
         books
     }
@@ -297,8 +322,9 @@ impl Books {
         let errors = self.errors.iter().filter_map(|(_, series)| *series);
         let tokens = self.tokens.iter().flat_map(|(_, pair)| pair.iter().copied().flatten());
         let single = self.requests.iter().copied().flatten().chain(errors).chain(tokens);
-        let histogram = self.duration.iter().map(|h| (h.series(), h.words()));
-        single.map(|series| (series, 1)).chain(histogram).collect()
+        let calls = self.calls.iter().filter_map(|call| call.series.as_ref());
+        let histograms = self.duration.iter().chain(calls).map(|h| (h.series(), h.words()));
+        single.map(|series| (series, 1)).chain(histograms).collect()
     }
 
     #[inline]
@@ -325,6 +351,41 @@ impl Books {
             self.writer.add(series, 1, &mut update);
         }
         self.writer.commit(&update);
+    }
+
+    fn observe(
+        &mut self,
+        name: &'static str,
+        what: &str,
+        outcome: Option<Status>,
+        duration: Duration,
+    ) {
+        let Some(place) = self.call(name, what, outcome) else { return };
+        let mut update = Update::default();
+        if let Some(series) = self.calls.get(place).and_then(|call| call.series.as_ref()) {
+            self.writer.observe(series, duration.as_secs_f64(), &mut update);
+        }
+        self.writer.commit(&update);
+    }
+
+    /// Where a call stands, which is added if it is new; one too many counts as `other`.
+    fn call(&mut self, name: &'static str, what: &str, outcome: Option<Status>) -> Option<usize> {
+        let is_it = |call: &Call, what: &str| {
+            (call.name, &*call.what, call.outcome) == (name, what, outcome)
+        };
+        if let Some(place) = self.calls.iter().position(|call| is_it(call, what)) {
+            return Some(place);
+        }
+        if self.calls.len() >= SERIES_LIMIT && what != OTHER {
+            return self.call(name, OTHER, outcome);
+        }
+        let of = if name == names::TOOL_DURATION { "tool" } else { "model" };
+        let ended = outcome.and_then(|outcome| Status::ALL.get(outcome as usize));
+        let labels = [(of, what), ("outcome", ended.map_or("", |(_, word)| word))];
+        let labels = if outcome.is_some() { &labels[..] } else { &labels[..1] };
+        let series = self.writer.append_histogram(Shape::calls(), name, labels, "");
+        self.calls.push(Call { name, what: what.into(), outcome, series });
+        Some(self.calls.len() - 1)
     }
 
     fn error_series(&mut self, category: &str) -> Option<Series> {

@@ -123,6 +123,11 @@ pub struct Shape {
 pub const DURATION_BOUNDS: [f64; 15] =
     [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0];
 
+/// Classic bounds of calls of models and tools, in seconds: those of the OpenTelemetry conventions for
+/// generative AI.
+pub const CALL_BOUNDS: [f64; 14] =
+    [0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92];
+
 impl Shape {
     /// The usual shape of durations: 1 µs to 4.5 h in buckets that are 9 % wide.
     #[must_use]
@@ -133,6 +138,18 @@ impl Shape {
             native_count: 272,
             zero_threshold: 1.0 / f64::from(1 << 20),
             bounds: DURATION_BOUNDS.to_vec(),
+        }
+    }
+
+    /// The usual shape of calls of models and tools: 1 ms to 1.1 h in buckets that are 9 % wide.
+    #[must_use]
+    pub fn calls() -> Self {
+        Self {
+            schema: 3,
+            first: -79,
+            native_count: 176,
+            zero_threshold: 1.0 / f64::from(1 << 10),
+            bounds: CALL_BOUNDS.to_vec(),
         }
     }
 
@@ -153,4 +170,10 @@ pub mod names {
     pub const DURATION: &str = "agent_request_duration_seconds";
     /// Tokens used, by `model` and `type`.
     pub const TOKENS: &str = "agent_tokens_total";
+    /// Durations of calls of language models, by `model` and `outcome`.
+    pub const LLM_DURATION: &str = "agent_llm_request_duration_seconds";
+    /// Time until a model's answer begins, by `model`.
+    pub const FIRST_TOKEN: &str = "agent_time_to_first_token_seconds";
+    /// Durations of calls of tools, by `tool` and `outcome`.
+    pub const TOOL_DURATION: &str = "agent_tool_duration_seconds";
 }
