@@ -1,58 +1,30 @@
 //! Sole owner of what is known about agents: their ledgers in use, the totals of those that have
 //! gone, their windows and their health. Others tell it what has happened, and read.
 //!
+//! What is known of one agent is in `agent`, who may report and with which ledger in `admission`.
+//!
 //! Must not know sockets or formats; time is told to it.
 
-use super::health::{self, Observations, Presence, State};
+mod admission;
+mod agent;
+
+pub use admission::{Keepsake, Refusal, Welcome};
+pub(super) use agent::RETURN_TIME;
+pub use agent::{Agent, Live};
+
+use super::health::{self, Presence, State};
 use super::kept::{self, Kept};
-use super::label::Label;
-use super::ledger::{Activity, Faults, Ledger};
-use super::options::{LEDGER_SIZES, Options};
+use super::ledger::{Faults, Ledger};
+use super::options::Options;
 use super::peer::Peer;
-use super::protocol::{self, Hello};
-use super::totals::Totals;
-use super::window::Window;
 use crate::process::AgentRoot;
+use admission::Origin;
 use std::collections::BTreeMap;
-use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 /// Names one ledger in use, from the connection that brought it to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Key(u64);
-
-/// A hello that was accepted.
-#[derive(Debug)]
-pub struct Welcome {
-    /// What to call the ledger from now on.
-    pub key: Key,
-    /// The line to answer with.
-    pub answer: String,
-    /// The file to hand over with it.
-    pub file: Option<OwnedFd>,
-    /// A ledger that nobody keeps yet for the next daemon.
-    pub keepsake: Option<Keepsake>,
-}
-
-/// A ledger for systemd to keep, so that its counts outlive the daemon and the agent.
-#[derive(Debug)]
-pub struct Keepsake {
-    /// Whose it is.
-    pub label: Label,
-    /// Its memory.
-    pub file: OwnedFd,
-}
-
-/// A hello that was refused.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refusal {
-    /// The word for `musterd_refused_total{reason}`.
-    pub reason: &'static str,
-    /// What was wrong and what was wanted, for the peer and for the log.
-    pub text: String,
-    /// Whether it may be granted another time.
-    pub retry: bool,
-}
 
 /// An agent's health has changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -81,58 +53,6 @@ pub struct Registry {
     /// How many of those were in the text that was last taken for keeping.
     taken: usize,
 }
-
-/// One agent: all processes that report under one name.
-#[derive(Debug, Default)]
-pub struct Agent {
-    /// The first user who reported under this name; it stays theirs.
-    pub(super) uid: Option<u32>,
-    /// What it last said of itself.
-    pub(super) hello: Option<Hello>,
-    pub(super) live: Vec<Live>,
-    retired: Totals,
-    /// Retired and live counts together, as of the last refresh.
-    pub(super) current: Totals,
-    pub(super) window: Window,
-    pub(super) activity: Activity,
-    pub(super) health: Option<(State, String)>,
-    /// When what now runs began.
-    begun: Option<Duration>,
-    /// How the last process ended, while none runs.
-    ended: Option<Presence>,
-    /// Since when nothing of it runs.
-    gone_since: Option<Duration>,
-    /// Whether that is for longer than agents are shown.
-    is_long_gone: bool,
-    /// Ledgers that were in use when the daemon before ended, and until when they are waited for:
-    /// without their counts the agent's totals would go back.
-    awaited: Option<(usize, Duration)>,
-    /// The process that the supervisor runs.
-    child: Option<u32>,
-    pub(super) is_supervised: bool,
-    pub(super) restarts: u64,
-    pub(super) exits: BTreeMap<String, u64>,
-}
-
-/// A ledger in use.
-#[derive(Debug)]
-pub struct Live {
-    key: Key,
-    pub(super) ledger: Ledger,
-    uid: u32,
-    pub(super) pid: Option<u32>,
-    pub(super) connected: bool,
-    /// Its name in the store of files, if it was given there.
-    stored: Option<String>,
-    /// Whether it was in use before this daemon was.
-    is_from_before: bool,
-    /// Faults that have been added to the registry's own count.
-    counted: Faults,
-}
-
-/// How long agents may take to come back with their ledgers after a restart of the daemon, until
-/// their counters are exported without them. Clients try each second.
-pub(super) const RETURN_TIME: Duration = Duration::from_secs(30);
 
 impl Registry {
     /// No agents yet.
@@ -164,190 +84,6 @@ impl Registry {
     #[must_use]
     pub fn faults(&self) -> &BTreeMap<&'static str, u64> {
         &self.faults
-    }
-
-    /// A client has said hello, perhaps with a ledger that it has kept.
-    ///
-    /// # Errors
-    /// Why it may not report.
-    pub fn connect(
-        &mut self,
-        hello: Hello,
-        peer: &Peer,
-        offered: Option<OwnedFd>,
-        now: Duration,
-    ) -> Result<Welcome, Refusal> {
-        self.admit(&hello, peer)?;
-        let resumed = match offered {
-            Some(file) => self.resume(&hello, peer, file)?,
-            None => None,
-        };
-        if !matches!(resumed, Some(Resumed::Known)) {
-            self.admit_ledger(peer)?;
-        }
-        let key = Key(self.next_key);
-        self.next_key += 1;
-        let label = Label::new(&hello.agent, peer);
-        let mut keepsake = None;
-        let (answer, file) = match resumed {
-            Some(Resumed::Known) => {
-                let agent = self.agents.get_mut(&hello.agent);
-                let file = agent.and_then(|agent| agent.live.last_mut());
-                if let Some(live) = file {
-                    live.key = key;
-                    live.connected = true;
-                }
-                (protocol::welcome_back(), None)
-            }
-            Some(Resumed::Adopted(ledger, file)) => {
-                // One that says of itself whose it is may be kept, if that is who has brought it.
-                keepsake = Label::of(&file)
-                    .filter(|label| label.is_of(&hello.agent, peer))
-                    .map(|label| Keepsake { label, file });
-                let stored = keepsake.as_ref().map(|kept| kept.label.ledger_name());
-                let origin = Origin { stored, is_from_before: true };
-                self.add_ledger(&hello.agent, peer, *ledger, key, origin, now);
-                (protocol::welcome_back(), None)
-            }
-            None => {
-                let size = self.options.ledger_size;
-                let failed = |error| Refusal {
-                    reason: "no_memory",
-                    text: format!("cannot make a ledger of {size} bytes: {error}"),
-                    retry: true,
-                };
-                let name = label.file_name();
-                let (ledger, file) =
-                    Ledger::create(&name, size, self.options.max_series).map_err(failed)?;
-                let kept = Keepsake { label, file: file.try_clone().map_err(failed)? };
-                let stored = Some(kept.label.ledger_name());
-                keepsake = Some(kept);
-                let answer = protocol::welcome_new(ledger.size());
-                let origin = Origin { stored, is_from_before: false };
-                self.add_ledger(&hello.agent, peer, ledger, key, origin, now);
-                (answer, Some(file))
-            }
-        };
-        if let Some(agent) = self.agents.get_mut(&hello.agent) {
-            agent.hello = Some(hello);
-        }
-        Ok(Welcome { key, answer, file, keepsake })
-    }
-
-    fn admit(&self, hello: &Hello, peer: &Peer) -> Result<(), Refusal> {
-        let refuse = |reason, retry, text| Err(Refusal { reason, text, retry });
-        let uid = peer.uid;
-        if !self.options.allow_uids.is_empty() && !self.options.allow_uids.contains(&uid) {
-            let text = format!("user {uid} is not in [agents] allow_uids");
-            return refuse("not_allowed", false, text);
-        }
-        match self.agents.get(&hello.agent) {
-            Some(agent) if agent.uid.is_some_and(|owner| owner != uid) => {
-                let text = format!("agent name {:?} belongs to another user", hello.agent);
-                return refuse("name_taken", false, text);
-            }
-            None if self.agents.len() >= self.options.max_agents => {
-                let text = format!("{} agents are known already", self.agents.len());
-                return refuse("too_many_agents", true, text);
-            }
-            _ => {}
-        }
-        Ok(())
-    }
-
-    fn admit_ledger(&self, peer: &Peer) -> Result<(), Refusal> {
-        let (uid, limit) = (peer.uid, self.options.max_ledgers_per_uid);
-        let ledgers = self.agents.values().flat_map(|agent| &agent.live);
-        if ledgers.filter(|live| live.uid == uid).count() >= limit {
-            return Err(Refusal {
-                reason: "too_many_ledgers",
-                text: format!("user {uid} has {limit} ledgers in use already"),
-                retry: true,
-            });
-        }
-        Ok(())
-    }
-
-    /// The ledger that a client has come back with, if its counts are still to be believed. A
-    /// known one is moved to the end of its agent's list.
-    ///
-    /// # Errors
-    /// What keeps it from being used for now.
-    fn resume(
-        &mut self,
-        hello: &Hello,
-        peer: &Peer,
-        file: OwnedFd,
-    ) -> Result<Option<Resumed>, Refusal> {
-        let passing = |error: std::io::Error| Refusal {
-            reason: "not_resumed",
-            text: format!("cannot use the ledger that was brought along now: {error}"),
-            retry: true,
-        };
-        let id = Ledger::file_of(&file).map_err(passing)?;
-        let holder = self
-            .agents
-            .iter_mut()
-            .find_map(|(name, agent)| Some((name, agent.live_with(id)?, agent)));
-        if let Some((name, place, agent)) = holder {
-            // Another process, or another name, must not speak for this ledger.
-            let pid = agent.live.get(place).and_then(|live| live.pid);
-            if *name != hello.agent || pid != peer.pid {
-                return Ok(None);
-            }
-            let live = agent.live.remove(place);
-            agent.live.push(live);
-            return Ok(Some(Resumed::Known));
-        }
-        // Made by a daemon with other settings perhaps: as large as any of them would make it.
-        match Ledger::adopt(&file, *LEDGER_SIZES.end(), self.options.max_series) {
-            Ok(ledger) => Ok(Some(Resumed::Adopted(Box::new(ledger), file))),
-            Err(error) if error.kind() != std::io::ErrorKind::InvalidData => Err(passing(error)),
-            Err(error) => {
-                tracing::warn!(agent = hello.agent, pid = peer.pid, uid = peer.uid, %error,
-                    "a ledger that was brought along is not used; a new one is given");
-                *self.faults.entry("not_resumed").or_default() += 1;
-                Ok(None)
-            }
-        }
-    }
-
-    /// Takes back a ledger that was kept while there was no daemon. What to call it from now on;
-    /// nothing if its counts are known already, or it has been retired at once. Its process is to be
-    /// watched, and [`Registry::died`] told.
-    ///
-    /// # Errors
-    /// Why it cannot be used; its counts are lost.
-    pub fn take_back(&mut self, file: &OwnedFd, now: Duration) -> Result<Option<Key>, String> {
-        let label = Label::of(file).ok_or("it does not say whose it is")?;
-        let name = label.ledger_name();
-        if self.folded.contains(&name) {
-            // Once that has been written again, it need not be kept any longer.
-            self.unsaved = true;
-            return Ok(None);
-        }
-        let ledger = Ledger::restore(file, *LEDGER_SIZES.end(), self.options.max_series).map_err(
-            |error| {
-                *self.faults.entry("not_resumed").or_default() += 1;
-                format!("agent {:?}: {error}", label.agent)
-            },
-        )?;
-        let is_over = ledger.is_retired() || ledger.is_closed();
-        let key = Key(self.next_key);
-        self.next_key += 1;
-        let peer = Peer { uid: label.uid, pid: label.pid, pidfd: None };
-        let origin = Origin { stored: Some(name), is_from_before: true };
-        self.add_ledger(&label.agent, &peer, ledger, key, origin, now);
-        if let Some((_, agent, place)) = self.find(key)
-            && let Some(live) = agent.live.get_mut(place)
-        {
-            live.connected = false;
-        }
-        if is_over {
-            self.retire(key, "it ended while there was no daemon");
-            return Ok(None);
-        }
-        Ok(Some(key))
     }
 
     fn add_ledger(
@@ -578,120 +314,6 @@ impl Registry {
             self.agents.insert(name, Agent::restored(kept, now));
         }
         Ok(unusable)
-    }
-}
-
-/// Where a ledger comes from.
-struct Origin {
-    stored: Option<String>,
-    is_from_before: bool,
-}
-
-enum Resumed {
-    /// In use; it is the last of its agent's list.
-    Known,
-    /// Of a daemon that has gone.
-    Adopted(Box<Ledger>, OwnedFd),
-}
-
-impl Agent {
-    fn restored(kept: Kept, now: Duration) -> Self {
-        let mut agent = Self {
-            uid: kept.uid,
-            retired: kept.totals,
-            restarts: kept.restarts,
-            exits: kept.exits,
-            awaited: (kept.live > 0).then(|| (kept.live, now + RETURN_TIME)),
-            ..Self::default()
-        };
-        agent.add_up();
-        agent.window = Window::starting_from(&agent.current);
-        agent
-    }
-
-    /// Whether its counters are whole. After a restart of the daemon they are not, until the
-    /// ledgers that were in use have come back: absent is better than too low.
-    #[must_use]
-    pub fn is_whole(&self, now: Duration) -> bool {
-        self.awaited.is_none_or(|(ledgers, until)| self.live.len() >= ledgers || now >= until)
-    }
-
-    fn live_with(&self, file: super::ledger::FileId) -> Option<usize> {
-        self.live.iter().position(|live| live.ledger.file() == file)
-    }
-
-    fn running(&mut self, now: Duration) {
-        self.begun.get_or_insert(now);
-        self.ended = None;
-    }
-
-    fn note_absence(&mut self, now: Duration, keep: Duration) {
-        let is_here = !self.live.is_empty()
-            || self.child.is_some()
-            || self.is_supervised
-            || self.awaited.is_some();
-        self.gone_since = if is_here { None } else { self.gone_since.or(Some(now)) };
-        let gone = self.gone_since.map(|since| now.saturating_sub(since));
-        self.is_long_gone = !keep.is_zero() && gone.is_some_and(|gone| gone >= keep);
-    }
-
-    /// Adds retired and live counts up anew.
-    fn add_up(&mut self) {
-        self.current.copy_from(&self.retired);
-        self.activity = Activity::default();
-        for live in &mut self.live {
-            live.ledger.add_to(&mut self.current);
-            let activity = live.ledger.activity();
-            let own = &mut self.activity;
-            own.in_flight = own.in_flight.saturating_add(activity.in_flight);
-            own.oldest_begun =
-                [own.oldest_begun, activity.oldest_begun].into_iter().flatten().min();
-            own.heartbeat = own.heartbeat.max(activity.heartbeat);
-        }
-    }
-
-    /// Whether it is there, and for how long.
-    #[must_use]
-    pub fn presence(&self, now: Duration) -> Presence {
-        match (self.begun, &self.ended) {
-            (Some(begun), _) => Presence::Running(now.saturating_sub(begun)),
-            (None, Some(ended)) => ended.clone(),
-            (None, None) => Presence::Unseen,
-        }
-    }
-
-    /// Its state, once it has been judged.
-    #[must_use]
-    pub fn state(&self) -> Option<State> {
-        self.health.as_ref().map(|(state, _)| *state)
-    }
-
-    /// Its state and the reason, once it has been judged.
-    #[must_use]
-    pub fn judgement(&self) -> Option<(State, &str)> {
-        self.health.as_ref().map(|(state, reason)| (*state, reason.as_str()))
-    }
-
-    /// Age of its oldest request in flight.
-    #[must_use]
-    pub fn oldest_request(&self, now: Duration) -> Option<Duration> {
-        let begun = Duration::from_nanos(self.activity.oldest_begun?);
-        Some(now.saturating_sub(begun))
-    }
-
-    fn observations(&self, now: Duration) -> Observations {
-        let heartbeat = self.activity.heartbeat.map(Duration::from_nanos);
-        Observations {
-            presence: self.presence(now),
-            reports: !self.live.is_empty(),
-            // An agent that has only just come has missed no heartbeat yet.
-            heartbeat_age: heartbeat.max(self.begun).map(|last| now.saturating_sub(last)),
-            heartbeat_promised: self.hello.as_ref().and_then(|hello| hello.heartbeat),
-            oldest_request: self.oldest_request(now),
-            judged: self.window.judged(),
-            success_rate: self.window.success_rate(),
-            p95: self.window.quantile(0.95),
-        }
     }
 }
 

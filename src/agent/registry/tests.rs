@@ -1,6 +1,8 @@
 use super::super::sample::Pen;
 use super::*;
+use crate::agent::protocol::Hello;
 use musterd_client::layout::header;
+use std::os::fd::OwnedFd;
 
 fn options() -> Options {
     let text = crate::config::DEFAULTS;

@@ -1,0 +1,245 @@
+//! Who may report, and with which ledger: a new one, the one that a client has kept, or one that was
+//! kept for this daemon.
+//!
+//! Must not know what becomes of a ledger in use.
+
+use super::{Key, Registry};
+use crate::agent::label::Label;
+use crate::agent::ledger::Ledger;
+use crate::agent::options::LEDGER_SIZES;
+use crate::agent::peer::Peer;
+use crate::agent::protocol::{self, Hello};
+use std::os::fd::OwnedFd;
+use std::time::Duration;
+
+/// A hello that was accepted.
+#[derive(Debug)]
+pub struct Welcome {
+    /// What to call the ledger from now on.
+    pub key: Key,
+    /// The line to answer with.
+    pub answer: String,
+    /// The file to hand over with it.
+    pub file: Option<OwnedFd>,
+    /// A ledger that nobody keeps yet for the next daemon.
+    pub keepsake: Option<Keepsake>,
+}
+
+/// A ledger for systemd to keep, so that its counts outlive the daemon and the agent.
+#[derive(Debug)]
+pub struct Keepsake {
+    /// Whose it is.
+    pub label: Label,
+    /// Its memory.
+    pub file: OwnedFd,
+}
+
+/// A hello that was refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// The word for `musterd_refused_total{reason}`.
+    pub reason: &'static str,
+    /// What was wrong and what was wanted, for the peer and for the log.
+    pub text: String,
+    /// Whether it may be granted another time.
+    pub retry: bool,
+}
+
+/// Where a ledger comes from.
+pub(super) struct Origin {
+    pub(super) stored: Option<String>,
+    pub(super) is_from_before: bool,
+}
+
+enum Resumed {
+    /// In use; it is the last of its agent's list.
+    Known,
+    /// Of a daemon that has gone.
+    Adopted(Box<Ledger>, OwnedFd),
+}
+
+impl Registry {
+    /// A client has said hello, perhaps with a ledger that it has kept.
+    ///
+    /// # Errors
+    /// Why it may not report.
+    pub fn connect(
+        &mut self,
+        hello: Hello,
+        peer: &Peer,
+        offered: Option<OwnedFd>,
+        now: Duration,
+    ) -> Result<Welcome, Refusal> {
+        self.admit(&hello, peer)?;
+        let resumed = match offered {
+            Some(file) => self.resume(&hello, peer, file)?,
+            None => None,
+        };
+        if !matches!(resumed, Some(Resumed::Known)) {
+            self.admit_ledger(peer)?;
+        }
+        let key = Key(self.next_key);
+        self.next_key += 1;
+        let label = Label::new(&hello.agent, peer);
+        let mut keepsake = None;
+        let (answer, file) = match resumed {
+            Some(Resumed::Known) => {
+                let agent = self.agents.get_mut(&hello.agent);
+                let file = agent.and_then(|agent| agent.live.last_mut());
+                if let Some(live) = file {
+                    live.key = key;
+                    live.connected = true;
+                }
+                (protocol::welcome_back(), None)
+            }
+            Some(Resumed::Adopted(ledger, file)) => {
+                // One that says of itself whose it is may be kept, if that is who has brought it.
+                keepsake = Label::of(&file)
+                    .filter(|label| label.is_of(&hello.agent, peer))
+                    .map(|label| Keepsake { label, file });
+                let stored = keepsake.as_ref().map(|kept| kept.label.ledger_name());
+                let origin = Origin { stored, is_from_before: true };
+                self.add_ledger(&hello.agent, peer, *ledger, key, origin, now);
+                (protocol::welcome_back(), None)
+            }
+            None => {
+                let size = self.options.ledger_size;
+                let failed = |error| Refusal {
+                    reason: "no_memory",
+                    text: format!("cannot make a ledger of {size} bytes: {error}"),
+                    retry: true,
+                };
+                let name = label.file_name();
+                let (ledger, file) =
+                    Ledger::create(&name, size, self.options.max_series).map_err(failed)?;
+                let kept = Keepsake { label, file: file.try_clone().map_err(failed)? };
+                let stored = Some(kept.label.ledger_name());
+                keepsake = Some(kept);
+                let answer = protocol::welcome_new(ledger.size());
+                let origin = Origin { stored, is_from_before: false };
+                self.add_ledger(&hello.agent, peer, ledger, key, origin, now);
+                (answer, Some(file))
+            }
+        };
+        if let Some(agent) = self.agents.get_mut(&hello.agent) {
+            agent.hello = Some(hello);
+        }
+        Ok(Welcome { key, answer, file, keepsake })
+    }
+
+    fn admit(&self, hello: &Hello, peer: &Peer) -> Result<(), Refusal> {
+        let refuse = |reason, retry, text| Err(Refusal { reason, text, retry });
+        let uid = peer.uid;
+        if !self.options.allow_uids.is_empty() && !self.options.allow_uids.contains(&uid) {
+            let text = format!("user {uid} is not in [agents] allow_uids");
+            return refuse("not_allowed", false, text);
+        }
+        match self.agents.get(&hello.agent) {
+            Some(agent) if agent.uid.is_some_and(|owner| owner != uid) => {
+                let text = format!("agent name {:?} belongs to another user", hello.agent);
+                return refuse("name_taken", false, text);
+            }
+            None if self.agents.len() >= self.options.max_agents => {
+                let text = format!("{} agents are known already", self.agents.len());
+                return refuse("too_many_agents", true, text);
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn admit_ledger(&self, peer: &Peer) -> Result<(), Refusal> {
+        let (uid, limit) = (peer.uid, self.options.max_ledgers_per_uid);
+        let ledgers = self.agents.values().flat_map(|agent| &agent.live);
+        if ledgers.filter(|live| live.uid == uid).count() >= limit {
+            return Err(Refusal {
+                reason: "too_many_ledgers",
+                text: format!("user {uid} has {limit} ledgers in use already"),
+                retry: true,
+            });
+        }
+        Ok(())
+    }
+
+    /// The ledger that a client has come back with, if its counts are still to be believed. A
+    /// known one is moved to the end of its agent's list.
+    ///
+    /// # Errors
+    /// What keeps it from being used for now.
+    fn resume(
+        &mut self,
+        hello: &Hello,
+        peer: &Peer,
+        file: OwnedFd,
+    ) -> Result<Option<Resumed>, Refusal> {
+        let passing = |error: std::io::Error| Refusal {
+            reason: "not_resumed",
+            text: format!("cannot use the ledger that was brought along now: {error}"),
+            retry: true,
+        };
+        let id = Ledger::file_of(&file).map_err(passing)?;
+        let holder = self
+            .agents
+            .iter_mut()
+            .find_map(|(name, agent)| Some((name, agent.live_with(id)?, agent)));
+        if let Some((name, place, agent)) = holder {
+            // Another process, or another name, must not speak for this ledger.
+            let pid = agent.live.get(place).and_then(|live| live.pid);
+            if *name != hello.agent || pid != peer.pid {
+                return Ok(None);
+            }
+            let live = agent.live.remove(place);
+            agent.live.push(live);
+            return Ok(Some(Resumed::Known));
+        }
+        // Made by a daemon with other settings perhaps: as large as any of them would make it.
+        match Ledger::adopt(&file, *LEDGER_SIZES.end(), self.options.max_series) {
+            Ok(ledger) => Ok(Some(Resumed::Adopted(Box::new(ledger), file))),
+            Err(error) if error.kind() != std::io::ErrorKind::InvalidData => Err(passing(error)),
+            Err(error) => {
+                tracing::warn!(agent = hello.agent, pid = peer.pid, uid = peer.uid, %error,
+                    "a ledger that was brought along is not used; a new one is given");
+                *self.faults.entry("not_resumed").or_default() += 1;
+                Ok(None)
+            }
+        }
+    }
+
+    /// Takes back a ledger that was kept while there was no daemon. What to call it from now on;
+    /// nothing if its counts are known already, or it has been retired at once. Its process is to be
+    /// watched, and [`Registry::died`] told.
+    ///
+    /// # Errors
+    /// Why it cannot be used; its counts are lost.
+    pub fn take_back(&mut self, file: &OwnedFd, now: Duration) -> Result<Option<Key>, String> {
+        let label = Label::of(file).ok_or("it does not say whose it is")?;
+        let name = label.ledger_name();
+        if self.folded.contains(&name) {
+            // Once that has been written again, it need not be kept any longer.
+            self.unsaved = true;
+            return Ok(None);
+        }
+        let ledger = Ledger::restore(file, *LEDGER_SIZES.end(), self.options.max_series).map_err(
+            |error| {
+                *self.faults.entry("not_resumed").or_default() += 1;
+                format!("agent {:?}: {error}", label.agent)
+            },
+        )?;
+        let is_over = ledger.is_retired() || ledger.is_closed();
+        let key = Key(self.next_key);
+        self.next_key += 1;
+        let peer = Peer { uid: label.uid, pid: label.pid, pidfd: None };
+        let origin = Origin { stored: Some(name), is_from_before: true };
+        self.add_ledger(&label.agent, &peer, ledger, key, origin, now);
+        if let Some((_, agent, place)) = self.find(key)
+            && let Some(live) = agent.live.get_mut(place)
+        {
+            live.connected = false;
+        }
+        if is_over {
+            self.retire(key, "it ended while there was no daemon");
+            return Ok(None);
+        }
+        Ok(Some(key))
+    }
+}

@@ -1,0 +1,166 @@
+//! What is known of one agent: its ledgers, its totals, and when it came and went.
+//!
+//! Must not know other agents.
+
+use super::Key;
+use crate::agent::health::{Observations, Presence, State};
+use crate::agent::kept::Kept;
+use crate::agent::ledger::{Activity, Faults, FileId, Ledger};
+use crate::agent::protocol::Hello;
+use crate::agent::totals::Totals;
+use crate::agent::window::Window;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// One agent: all processes that report under one name.
+#[derive(Debug, Default)]
+pub struct Agent {
+    /// The first user who reported under this name; it stays theirs.
+    pub(in crate::agent) uid: Option<u32>,
+    /// What it last said of itself.
+    pub(in crate::agent) hello: Option<Hello>,
+    pub(in crate::agent) live: Vec<Live>,
+    pub(super) retired: Totals,
+    /// Retired and live counts together, as of the last refresh.
+    pub(in crate::agent) current: Totals,
+    pub(in crate::agent) window: Window,
+    pub(in crate::agent) activity: Activity,
+    pub(in crate::agent) health: Option<(State, String)>,
+    /// When what now runs began.
+    pub(super) begun: Option<Duration>,
+    /// How the last process ended, while none runs.
+    pub(super) ended: Option<Presence>,
+    /// Since when nothing of it runs.
+    pub(super) gone_since: Option<Duration>,
+    /// Whether that is for longer than agents are shown.
+    pub(super) is_long_gone: bool,
+    /// Ledgers that were in use when the daemon before ended, and until when they are waited for:
+    /// without their counts the agent's totals would go back.
+    pub(super) awaited: Option<(usize, Duration)>,
+    /// The process that the supervisor runs.
+    pub(super) child: Option<u32>,
+    pub(in crate::agent) is_supervised: bool,
+    pub(in crate::agent) restarts: u64,
+    pub(in crate::agent) exits: BTreeMap<String, u64>,
+}
+
+/// A ledger in use.
+#[derive(Debug)]
+pub struct Live {
+    pub(super) key: Key,
+    pub(in crate::agent) ledger: Ledger,
+    pub(super) uid: u32,
+    pub(in crate::agent) pid: Option<u32>,
+    pub(in crate::agent) connected: bool,
+    /// Its name in the store of files, if it was given there.
+    pub(super) stored: Option<String>,
+    /// Whether it was in use before this daemon was.
+    pub(super) is_from_before: bool,
+    /// Faults that have been added to the registry's own count.
+    pub(super) counted: Faults,
+}
+
+/// How long agents may take to come back with their ledgers after a restart of the daemon, until
+/// their counters are exported without them. Clients try each second.
+pub(in crate::agent) const RETURN_TIME: Duration = Duration::from_secs(30);
+
+impl Agent {
+    pub(super) fn restored(kept: Kept, now: Duration) -> Self {
+        let mut agent = Self {
+            uid: kept.uid,
+            retired: kept.totals,
+            restarts: kept.restarts,
+            exits: kept.exits,
+            awaited: (kept.live > 0).then(|| (kept.live, now + RETURN_TIME)),
+            ..Self::default()
+        };
+        agent.add_up();
+        agent.window = Window::starting_from(&agent.current);
+        agent
+    }
+
+    /// Whether its counters are whole. After a restart of the daemon they are not, until the
+    /// ledgers that were in use have come back: absent is better than too low.
+    #[must_use]
+    pub fn is_whole(&self, now: Duration) -> bool {
+        self.awaited.is_none_or(|(ledgers, until)| self.live.len() >= ledgers || now >= until)
+    }
+
+    pub(super) fn live_with(&self, file: FileId) -> Option<usize> {
+        self.live.iter().position(|live| live.ledger.file() == file)
+    }
+
+    pub(super) fn running(&mut self, now: Duration) {
+        self.begun.get_or_insert(now);
+        self.ended = None;
+    }
+
+    pub(super) fn note_absence(&mut self, now: Duration, keep: Duration) {
+        let is_here = !self.live.is_empty()
+            || self.child.is_some()
+            || self.is_supervised
+            || self.awaited.is_some();
+        self.gone_since = if is_here { None } else { self.gone_since.or(Some(now)) };
+        let gone = self.gone_since.map(|since| now.saturating_sub(since));
+        self.is_long_gone = !keep.is_zero() && gone.is_some_and(|gone| gone >= keep);
+    }
+
+    /// Adds retired and live counts up anew.
+    pub(super) fn add_up(&mut self) {
+        self.current.copy_from(&self.retired);
+        self.activity = Activity::default();
+        for live in &mut self.live {
+            live.ledger.add_to(&mut self.current);
+            let activity = live.ledger.activity();
+            let own = &mut self.activity;
+            own.in_flight = own.in_flight.saturating_add(activity.in_flight);
+            own.oldest_begun =
+                [own.oldest_begun, activity.oldest_begun].into_iter().flatten().min();
+            own.heartbeat = own.heartbeat.max(activity.heartbeat);
+        }
+    }
+
+    /// Whether it is there, and for how long.
+    #[must_use]
+    pub fn presence(&self, now: Duration) -> Presence {
+        match (self.begun, &self.ended) {
+            (Some(begun), _) => Presence::Running(now.saturating_sub(begun)),
+            (None, Some(ended)) => ended.clone(),
+            (None, None) => Presence::Unseen,
+        }
+    }
+
+    /// Its state, once it has been judged.
+    #[must_use]
+    pub fn state(&self) -> Option<State> {
+        self.health.as_ref().map(|(state, _)| *state)
+    }
+
+    /// Its state and the reason, once it has been judged.
+    #[must_use]
+    pub fn judgement(&self) -> Option<(State, &str)> {
+        self.health.as_ref().map(|(state, reason)| (*state, reason.as_str()))
+    }
+
+    /// Age of its oldest request in flight.
+    #[must_use]
+    pub fn oldest_request(&self, now: Duration) -> Option<Duration> {
+        let begun = Duration::from_nanos(self.activity.oldest_begun?);
+        Some(now.saturating_sub(begun))
+    }
+
+    pub(super) fn observations(&self, now: Duration) -> Observations {
+        let heartbeat = self.activity.heartbeat.map(Duration::from_nanos);
+        Observations {
+            presence: self.presence(now),
+            reports: !self.live.is_empty(),
+            // An agent that has only just come has missed no heartbeat yet.
+            heartbeat_age: heartbeat.max(self.begun).map(|last| now.saturating_sub(last)),
+            heartbeat_promised: self.hello.as_ref().and_then(|hello| hello.heartbeat),
+            oldest_request: self.oldest_request(now),
+            judged: self.window.judged(),
+            success_rate: self.window.success_rate(),
+            p95: self.window.quantile(0.95),
+        }
+    }
+}
