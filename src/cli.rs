@@ -4,7 +4,7 @@
 
 use crate::config::{self, Config};
 use crate::report::{Ended, Reporter};
-use crate::{daemon, demo, import, names, status};
+use crate::{daemon, demo, doctor, import, names, status};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use musterd_client::Status;
 use std::io::Write;
@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-/// What `status` exits with when an agent is in trouble.
+/// What `status` exits with when an agent is in trouble, and `doctor` when a check has failed.
 const IN_TROUBLE: u8 = 2;
 
 /// One daemon per node: host, process and agent metrics in one Prometheus scrape, and supervision
@@ -56,6 +56,22 @@ enum Command {
         #[arg(long)]
         watch: bool,
         /// As the daemon has them: the JSON of /api/v1/agents
+        #[arg(long)]
+        json: bool,
+    },
+    /// Look at an installation: configuration, socket, folders, unit, kernel, collectors, Prometheus, clock
+    #[command(
+        after_help = "Each check passes, warns or fails, with what to do about it. Exits with 0 when \
+        none has failed, with 2 when one has. Run as root, it sees what the daemon may not."
+    )]
+    Doctor {
+        /// The daemon's configuration
+        #[arg(long, value_name = "FILE", default_value = "/etc/musterd/musterd.toml")]
+        config: PathBuf,
+        /// The Prometheus that scrapes this node  [default: one on this machine, if there is]
+        #[arg(long, value_name = "ADDRESS:PORT")]
+        prometheus: Option<String>,
+        /// As JSON: {"verdict": …, "checks": [{"check", "verdict", "what", "fix"}, …]}
         #[arg(long)]
         json: bool,
     },
@@ -162,6 +178,10 @@ impl Cli {
         match self.command {
             Command::Status { server, watch, json } => {
                 let is_well = status::run(&status::Options { server, json, watch })?;
+                Ok(if is_well { ExitCode::SUCCESS } else { ExitCode::from(IN_TROUBLE) })
+            }
+            Command::Doctor { config, prometheus, json } => {
+                let is_well = doctor::run(&doctor::Options { config, prometheus, json })?;
                 Ok(if is_well { ExitCode::SUCCESS } else { ExitCode::from(IN_TROUBLE) })
             }
             Command::Report(arguments) => report(arguments),

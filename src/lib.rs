@@ -35,6 +35,7 @@
 //! - [`cli`]: the command line.
 //! - [`report`]: requests of programs that have no client.
 //! - [`status`]: a daemon's agents, as a table.
+//! - [`doctor`]: whether an installation is as it should be.
 //! - [`import`]: the configuration that does what another exporter's flags did.
 //! - [`demo`]: a daemon with three example agents.
 #![forbid(unsafe_code)]
@@ -45,6 +46,7 @@ pub mod clock;
 pub mod config;
 pub mod daemon;
 pub mod demo;
+pub mod doctor;
 pub mod exposition;
 pub mod host;
 pub mod http;

@@ -94,3 +94,39 @@ fn status_shows_agents_and_whether_one_is_in_trouble() {
     until("it is lost", || line().starts_with("job    lost "));
     assert_eq!(status(&node, &[]).status.code(), Some(2));
 }
+
+#[test]
+fn doctor_finds_what_is_wrong_and_says_what_to_do() {
+    let mut node = Node::start("[host.collectors.cpu]\nenabled = true");
+    let doctor = |node: &Node, more: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_musterd"));
+        command.arg("doctor").arg("--config").arg(node.config()).args(more).output().unwrap()
+    };
+    let verdicts = |output: &Output| -> std::collections::BTreeMap<String, (String, String)> {
+        let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
+        let checks = json["checks"].as_array().unwrap().iter();
+        checks
+            .map(|one| (text(&one["check"]), (text(&one["verdict"]), text(&one["what"]))))
+            .collect()
+    };
+    let well = doctor(&node, &["--json"]);
+    let found = verdicts(&well);
+    for check in ["configuration", "agent socket", "kernel: memfd", "collectors"] {
+        assert_eq!(found[check].0, "pass", "{check}: {found:?}");
+    }
+    assert_ne!(found["daemon"].0, "fail", "{found:?}");
+
+    node.kill();
+    let down = doctor(&node, &[]);
+    assert_eq!(down.status.code(), Some(2));
+    let shown = stdout(&down);
+    assert!(shown.contains("FAIL  daemon"), "{shown}");
+    assert!(shown.contains("→ systemctl start musterd"), "{shown}");
+
+    std::fs::write(node.config(), "colour = 'blue'").unwrap();
+    let broken = verdicts(&doctor(&node, &["--json", "--prometheus", "127.0.0.1:1"]));
+    assert_eq!(broken["configuration"].0, "fail");
+    assert!(broken["configuration"].1.contains("musterd.toml:1:1"), "{broken:?}");
+    assert_eq!(broken["prometheus"].0, "fail", "one that is named must be there");
+}

@@ -6,6 +6,7 @@
 //! Must not know: collectors, agents, supervision. It sees them through [`Node`] and [`Fill`].
 
 mod accept;
+pub mod client;
 pub mod health;
 mod routes;
 mod scrape;
