@@ -1,27 +1,21 @@
 //! `musterd status`: asks a daemon for its agents, and shows them.
 //!
+//! In reading order: `ask` (the question and the answer), `table` (the agents as text), `screen` (where
+//! that is written).
+//!
 //! Must not know how agents are judged.
 
+mod ask;
+mod screen;
 mod table;
 
-use http_body_util::{BodyExt as _, Empty, Limited};
-use hyper::Request;
-use hyper::body::Bytes;
-use hyper::header::HOST;
-use hyper_util::rt::TokioIo;
-use serde::Deserialize;
-use std::io::{IsTerminal as _, Write as _};
-use std::time::Duration;
-use tokio::net::TcpStream;
+use ask::{Agent, Agents};
+use screen::Screen;
+use std::io::Write as _;
+use std::time::{Duration, Instant};
 
-/// How long an answer may take.
-const PATIENCE: Duration = Duration::from_secs(5);
-/// The longest answer that is read: far more than the most agents there can be.
-const ANSWER_LIMIT: usize = 64 << 20;
-/// How often the screen is written anew.
+/// How often a table that is watched is written anew.
 const INTERVAL: Duration = Duration::from_secs(2);
-/// Clears the screen and goes to its upper left corner (console_codes(4)).
-const CLEAR: &str = "\x1b[H\x1b[2J";
 
 /// What to show, and how.
 #[derive(Debug)]
@@ -34,88 +28,83 @@ pub struct Options {
     pub watch: bool,
 }
 
-/// An agent, as far as it is shown. The daemon may tell more.
-#[derive(Debug, Default, Deserialize)]
-struct Agent {
-    name: String,
-    state: String,
-    reason: String,
-    uptime_seconds: Option<f64>,
-    #[serde(default)]
-    requests: std::collections::BTreeMap<String, u64>,
-    success_rate: Option<f64>,
-    #[serde(default)]
-    duration_quantiles_seconds: std::collections::BTreeMap<String, f64>,
-    #[serde(default)]
-    requests_in_flight: u64,
-}
-
-#[derive(Deserialize)]
-struct Agents {
-    agents: Vec<Agent>,
-}
-
 /// Shows all agents. Whether none of them is in trouble.
 ///
 /// # Errors
-/// The daemon does not answer, or not as it should.
+/// The daemon does not answer, or not as it should. While it is watched, that is shown in place of
+/// the agents, and it is asked again.
 pub fn run(options: &Options) -> Result<bool, String> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| format!("cannot start the runtime: {error}"))?;
-    let is_screen = std::io::stdout().is_terminal();
+    let ask = || runtime.block_on(ask::agents(&options.server));
+    let mut screen = Screen::of_stdout();
+    if !options.watch {
+        let agents = ask()?;
+        // Whoever reads may have had enough; the exit status says the same.
+        let _ = screen.write(&show(options, &agents, &screen));
+        return Ok(agents.are_well());
+    }
+    let mut last: Option<(Instant, Agents)> = None;
     loop {
-        let asked = async { tokio::time::timeout(PATIENCE, ask(&options.server)).await };
-        let answer = runtime.block_on(asked).unwrap_or_else(|_| Err("no answer".to_owned()));
-        let answer = answer.map_err(|what| {
-            format!("http://{}/api/v1/agents: {what}; is musterd running there?", options.server)
-        })?;
-        let agents: Agents = serde_json::from_slice(&answer)
-            .map_err(|error| format!("http://{} is no musterd: {error}", options.server))?;
-        let mut text = if options.json {
-            String::from_utf8_lossy(&answer).trim_end().to_owned() + "\n"
-        } else {
-            table::render(&agents.agents)
+        let fault = match ask() {
+            Ok(agents) => {
+                last = Some((Instant::now(), agents));
+                None
+            }
+            Err(fault) => Some(fault),
         };
-        if options.watch && is_screen && !options.json {
-            text.insert_str(0, CLEAR);
-        }
-        let mut out = std::io::stdout();
-        // Whoever reads may have had enough.
-        if out.write_all(text.as_bytes()).and_then(|()| out.flush()).is_err() || !options.watch {
-            return Ok(!agents.agents.iter().any(Agent::is_in_trouble));
+        if watch(options, &mut screen, last.as_ref(), fault.as_deref()).is_err() {
+            return Ok(last.is_none_or(|(_, agents)| agents.are_well()));
         }
         std::thread::sleep(INTERVAL);
     }
 }
 
-impl Agent {
-    fn is_in_trouble(&self) -> bool {
-        ["unhealthy", "stuck", "lost"].contains(&self.state.as_str())
-    }
+fn show(options: &Options, agents: &Agents, screen: &Screen) -> String {
+    if options.json { agents.json() } else { table::render(&agents.agents, screen.width()) }
 }
 
-async fn ask(server: &str) -> Result<Bytes, String> {
-    let stream = TcpStream::connect(server).await.map_err(|error| error.to_string())?;
-    let handshake = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await;
-    let (mut sender, connection) = handshake.map_err(|error| error.to_string())?;
-    let request = Request::get("/api/v1/agents")
-        .header(HOST, server)
-        .body(Empty::<Bytes>::new())
-        .map_err(|error| error.to_string())?;
-    let exchange = async {
-        let answer = sender.send_request(request).await.map_err(|error| error.to_string())?;
-        if !answer.status().is_success() {
-            return Err(format!("the answer is {}", answer.status()));
+/// One look: on a terminal a heading and what the daemon has last said, else an answer after another.
+fn watch(
+    options: &Options,
+    screen: &mut Screen,
+    last: Option<&(Instant, Agents)>,
+    fault: Option<&str>,
+) -> std::io::Result<()> {
+    if options.json || !screen.is_terminal() {
+        return match (fault, last) {
+            (Some(fault), _) => writeln!(std::io::stderr(), "musterd: {fault}"),
+            (None, Some((_, agents))) => {
+                screen.append(&show(options, agents, screen), options.json)
+            }
+            (None, None) => Ok(()),
+        };
+    }
+    let mut text = match (fault, last) {
+        (None, Some((_, agents))) => heading(&options.server, agents),
+        (None, None) => String::new(),
+        (Some(fault), None) => format!("{fault}; asking again\n"),
+        (Some(fault), Some((when, _))) => {
+            let seconds = when.elapsed().as_secs();
+            format!("{fault}; asking again\nWhat it said {seconds} s ago:\n\n")
         }
-        let body = Limited::new(answer.into_body(), ANSWER_LIMIT).collect().await;
-        Ok(body.map_err(|error| error.to_string())?.to_bytes())
     };
-    tokio::pin!(exchange);
-    tokio::select! {
-        biased;
-        answer = &mut exchange => answer,
-        _ = connection => exchange.await,
+    if let Some((_, agents)) = last {
+        text += &table::render(&agents.agents, screen.width());
+    }
+    screen.replace(&text)
+}
+
+fn heading(server: &str, agents: &Agents) -> String {
+    let (all, bad) =
+        (agents.agents.len(), agents.agents.iter().filter(|a| a.is_in_trouble()).count());
+    format!("{server}: {all} agents, {bad} in trouble\n\n")
+}
+
+impl Agents {
+    fn are_well(&self) -> bool {
+        !self.agents.iter().any(Agent::is_in_trouble)
     }
 }
