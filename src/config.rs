@@ -6,9 +6,11 @@
 //!
 //! Must not know what the values do.
 
+use crate::agent::options::HealthOf;
 use crate::host::root::Root;
 use crate::supervisor::options::{self, AgentEntry, Definition};
 use crate::{agent, host, http, process, units};
+use musterd_client::layout::DURATION_SCHEMAS;
 use serde::Deserialize;
 use std::fmt;
 use std::fs;
@@ -241,13 +243,18 @@ fn resolve(mut merged: Spanned<DeTable<'_>>) -> Result<Config, Fault> {
     let written = merged.get_ref().clone();
     let sampling = write_sections(&written, &["paths", "host", "processes"]);
     let scanning = write_sections(&written, &["paths", "processes"]);
-    let collectors = take_collectors(merged.get_mut());
+    let collectors = take(merged.get_mut(), &["host", "collectors"]);
     let collectors = match collectors {
         Some(table) => host::plan(table).map_err(Fault::Toml)?,
         None => Vec::new(),
     };
-    let file = File::deserialize(toml::Deserializer::from(merged)).map_err(Fault::Toml)?;
-    check(&file).map_err(|(key, text)| Fault::At(place_of(&written, key), text))?;
+    let per_agent = take(merged.get_mut(), &["agents", "health", "per_agent"]);
+    let health = take(&mut merged.get_ref().clone(), &["agents", "health"]);
+    let mut file = File::deserialize(toml::Deserializer::from(merged)).map_err(Fault::Toml)?;
+    check(&file).map_err(|(key, text)| Fault::At(place_of(&written, &key), text))?;
+    if let Some((per_agent, health)) = per_agent.zip(health) {
+        file.agents.health_per_agent = resolve_health(per_agent, &health)?;
+    }
     let definitions = resolve_agents(file.agent, &file.agents)?;
     let Paths { procfs, sysfs, rootfs, udev_data, run, state } = file.paths;
     Ok(Config {
@@ -268,7 +275,7 @@ fn resolve(mut merged: Spanned<DeTable<'_>>) -> Result<Config, Fault> {
 }
 
 /// What types alone cannot say: the key whose value makes no sense, and what was wanted.
-fn check(file: &File) -> Result<(), (&'static str, String)> {
+fn check(file: &File) -> Result<(), (String, String)> {
     let counts = [
         ("http.max_connections", file.http.max_connections),
         ("http.max_scrapes", file.http.max_scrapes),
@@ -283,34 +290,39 @@ fn check(file: &File) -> Result<(), (&'static str, String)> {
         ("http.idle_timeout", file.http.idle_timeout),
         ("host.deadline", file.host.deadline),
         ("agents.hello_timeout", file.agents.hello_timeout),
-        ("agents.health.stuck_after", file.agents.health.stuck_after),
     ];
     let shares = [
-        ("agents.health.error_rate_degraded", file.agents.health.error_rate_degraded, 1.0),
-        ("agents.health.error_rate_unhealthy", file.agents.health.error_rate_unhealthy, 1.0),
-        ("health.memory_degraded", file.health.memory_degraded, 100.0),
-        ("health.memory_unhealthy", file.health.memory_unhealthy, 100.0),
-        ("health.disk_degraded", file.health.disk_degraded, 100.0),
-        ("health.disk_unhealthy", file.health.disk_unhealthy, 100.0),
-        ("health.cpu_degraded", file.health.cpu_degraded, 100.0),
+        ("health.memory_degraded", file.health.memory_degraded),
+        ("health.memory_unhealthy", file.health.memory_unhealthy),
+        ("health.disk_degraded", file.health.disk_degraded),
+        ("health.disk_unhealthy", file.health.disk_unhealthy),
+        ("health.cpu_degraded", file.health.cpu_degraded),
     ];
     if let Some((key, _)) = counts.iter().find(|(_, count)| *count == 0) {
-        return Err((key, format!("{key} is 0, wanted at least 1")));
+        return Err(((*key).to_owned(), format!("{key} is 0, wanted at least 1")));
     }
     if let Some((key, _)) = times.iter().find(|(_, time)| time.is_zero()) {
-        return Err((key, format!("{key} is 0, wanted a length of time")));
+        return Err(((*key).to_owned(), format!("{key} is 0, wanted a length of time")));
     }
-    if let Some((key, share, most)) =
-        shares.iter().find(|(_, share, most)| !(0.0..=*most).contains(share))
-    {
-        return Err((key, format!("{key} is {share}, wanted 0 to {most}")));
+    if let Some((key, share)) = shares.iter().find(|(_, share)| !(0.0..=100.0).contains(share)) {
+        return Err(((*key).to_owned(), format!("{key} is {share}, wanted 0 to 100")));
+    }
+    if let Err((key, text)) = file.agents.health.check() {
+        let key = format!("agents.health.{key}");
+        return Err((key.clone(), format!("{key} {text}")));
     }
     let size = file.agents.ledger_size;
     if !agent::options::LEDGER_SIZES.contains(&size) {
         let (least, most) =
             (agent::options::LEDGER_SIZES.start(), agent::options::LEDGER_SIZES.end());
         let text = format!("agents.ledger_size is {size} bytes, wanted {least} to {most}");
-        return Err(("agents.ledger_size", text));
+        return Err(("agents.ledger_size".to_owned(), text));
+    }
+    let schema = file.agents.duration_schema;
+    if !DURATION_SCHEMAS.contains(&schema) {
+        let (least, most) = (DURATION_SCHEMAS.start(), DURATION_SCHEMAS.end());
+        let text = format!("agents.duration_schema is {schema}, wanted {least} to {most}");
+        return Err(("agents.duration_schema".to_owned(), text));
     }
     Ok(())
 }
@@ -356,13 +368,52 @@ fn write_plain(value: &DeValue<'_>, out: &mut String) {
     out.push(';');
 }
 
-fn take_collectors<'a>(merged: &mut DeTable<'a>) -> Option<Spanned<DeTable<'a>>> {
-    let DeValue::Table(host) = merged.get_mut("host")?.get_mut() else { return None };
-    let (span, value) = host.remove("collectors")?.into_inner_with_span();
-    match value {
-        DeValue::Table(table) => Some(Spanned::new(span, table)),
+/// Takes a table out.
+fn take<'a>(from: &mut DeTable<'a>, path: &[&str]) -> Option<Spanned<DeTable<'a>>> {
+    let (last, path) = path.split_last()?;
+    let mut table = from;
+    for name in path {
+        let DeValue::Table(below) = table.get_mut(*name)?.get_mut() else { return None };
+        table = below;
+    }
+    if !matches!(table.get(*last)?.get_ref(), DeValue::Table(_)) {
+        // What it is instead is for the types to refuse.
+        return None;
+    }
+    match table.remove(*last)?.into_inner_with_span() {
+        (span, DeValue::Table(table)) => Some(Spanned::new(span, table)),
         _ => None,
     }
+}
+
+/// Each agent's own health over what holds for all.
+fn resolve_health(
+    per_agent: Spanned<DeTable<'_>>,
+    all: &Spanned<DeTable<'_>>,
+) -> Result<Vec<HealthOf>, Fault> {
+    let mut found = Vec::new();
+    for (key, own) in per_agent.into_inner() {
+        let (place, name) = (key.span().start, key.into_inner());
+        let is_known = |c: char| c.is_ascii_alphanumeric() || "_.-*?[]!".contains(c);
+        let agents = glob::Pattern::new(&name).ok().filter(|_| name.chars().all(is_known));
+        let agents = agents.ok_or_else(|| {
+            Fault::At(place, format!("{name:?} is no name of an agent, nor a pattern for one"))
+        })?;
+        let (span, DeValue::Table(own)) = own.into_inner_with_span() else {
+            let text = format!("{name:?} is no table, wanted keys of [agents.health]");
+            return Err(Fault::At(place, text));
+        };
+        let mut table = all.get_ref().clone();
+        merge(&mut table, own.clone());
+        let table = toml::Deserializer::from(Spanned::new(span, table));
+        let health = agent::options::Health::deserialize(table).map_err(Fault::Toml)?;
+        health.check().map_err(|(key, text)| {
+            let place = own.get(key).map_or(place, |value| value.span().start);
+            Fault::At(place, format!("agents.health.per_agent.{name:?}.{key} {text}"))
+        })?;
+        found.push(HealthOf { agents, health });
+    }
+    Ok(found)
 }
 
 /// One entry at a time, so that a fault has a place.
@@ -468,12 +519,52 @@ mod tests {
             ("[http]\nmax_connections = 0", "a.toml:2:19: http.max_connections is 0"),
             ("[http]\nidle_timeout = '0s'", "a.toml:2:16: http.idle_timeout is 0"),
             ("[health]\ncpu_degraded = 101", "a.toml:2:16: health.cpu_degraded is 101"),
+            (
+                "[agents]\nduration_schema = 9",
+                "a.toml:2:19: agents.duration_schema is 9, wanted 0 to 5",
+            ),
+            (
+                "[agents.health]\nrecover_below = 0.0",
+                "a.toml:2:17: agents.health.recover_below is 0, wanted more",
+            ),
+            (
+                "[agents.health]\nerror_rate_unhealthy = 0.01",
+                "a.toml:2:24: agents.health.error_rate_unhealthy is 0.01, wanted at least",
+            ),
+            (
+                "[agents.health.per_agent.'a b']\nmin_requests = 1",
+                "a.toml:1:26: \"a b\" is no name",
+            ),
+            ("[agents.health.per_agent]\na = 1", "a.toml:2:1: \"a\" is no table"),
+            ("[agents.health]\nper_agent = 1", "a.toml:2:1: unknown field `per_agent`"),
+            ("[agents.health.per_agent.'a-*']\nslow = '1s'", "a.toml:2:1: unknown field `slow`"),
+            ("[agents.health.per_agent.a]\nslow_p95 = 1", "a.toml:2:12: invalid type: integer `1`"),
+            (
+                "[agents.health.per_agent.\"a.b\"]\nstuck_after = '0s'",
+                "a.toml:2:15: agents.health.per_agent.\"a.b\".stuck_after is 0",
+            ),
             ("[log]\nlevel = 'loud'", "a.toml:2:9: unknown variant `loud`"),
             ("[[agent]]\nname = 'a'\n", "a.toml:1:1: missing field `command`"),
             ("\n[[agent]]\nname = 'a b'\ncommand = ['x']", "a.toml:2:1: agent \"a b\""),
         ] {
             assert!(fault(text).starts_with(wanted), "{text}\n  {}", fault(text));
         }
+    }
+
+    #[test]
+    fn an_agent_has_the_health_of_the_closest_name() {
+        let first = "[agents.health]\nmin_requests = 7\n\
+                     [agents.health.per_agent.'etl-*']\nslow_p95 = '9s'\nmin_requests = 3";
+        let second = "[agents.health.per_agent]\n'etl-n*'.slow_p95 = '8s'\netl-n.slow_p95 = '7s'\n\
+                      'etl-*'.min_requests = 4";
+        let agents = parse(&[("a", first), ("b", second)]).unwrap().agents;
+        let of = |name| {
+            let health = agents.health_of(name);
+            (health.slow_p95.as_secs(), health.min_requests)
+        };
+        let found = ["other", "etl-a", "etl-north", "etl-n"].map(of);
+        assert_eq!(found, [(0, 7), (9, 4), (8, 7), (7, 7)]);
+        assert_eq!(agents.health_of("etl-a").stuck_after, agents.health.stuck_after);
     }
 
     #[test]

@@ -201,8 +201,8 @@ impl crate::http::Node for Node {
             .borrow()
             .agents()
             .filter_map(|(name, agent)| {
-                let (state, reason) = agent.judgement()?;
-                let (state, reason) = (state.word().to_owned(), reason.to_owned());
+                let judged = agent.judgement()?;
+                let (state, reason) = (judged.state.word().to_owned(), judged.reason.clone());
                 Some((name.to_owned(), health::Agent { state, reason }))
             })
             .collect();
@@ -230,10 +230,11 @@ impl crate::http::Node for Node {
 pub fn log_changes(changes: &[crate::agent::registry::Change]) {
     for change in changes {
         let (agent, state, reason) = (&change.agent, change.state.word(), &change.reason);
+        let was = change.was.map_or_else(String::new, |was| format!(", was {}", was.word()));
         if change.state.is_bad() || change.state == State::Degraded {
-            tracing::warn!(agent, state, "agent {agent} is {state}: {reason}");
+            tracing::warn!(agent, state, "agent {agent} is {state}{was}: {reason}");
         } else {
-            tracing::info!(agent, state, "agent {agent} is {state}: {reason}");
+            tracing::info!(agent, state, "agent {agent} is {state}{was}: {reason}");
         }
     }
 }

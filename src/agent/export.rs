@@ -49,7 +49,8 @@ const DURATION: Family =
 const QUANTILES: Family = Family::gauge(
     "agent_request_duration_quantile_seconds",
     &["agent", "quantile"],
-    "How long requests of the last 5 minutes took, by quantile.",
+    "How long requests of the last 5 minutes took, by quantile; off by at most 4.3 % where \
+     [agents] duration_schema is 3, 1.1 % where it is 5.",
 );
 const TOKENS: Family = Family::counter(
     "agent_tokens_total",
@@ -221,9 +222,9 @@ pub fn fill(registry: &Registry, now: Duration, batch: &mut Batch) {
         });
     }
     each(&HEALTH, &|batch, name, agent| {
-        let Some((current, _)) = &agent.health else { return };
+        let Some(current) = agent.state() else { return };
         for (state, word) in State::ALL {
-            let is = f64::from(u8::from(state == *current));
+            let is = f64::from(u8::from(state == current));
             batch.sample(&[("agent", name), ("state", word)], is);
         }
     });
@@ -263,10 +264,7 @@ fn histogram(batch: &mut Batch, labels: &[(&str, &str)], durations: &Durations) 
 /// One agent as `/api/v1/agents` shows it.
 #[must_use]
 pub fn describe(name: &str, agent: &Agent, now: Duration) -> Value {
-    let (state, reason) = agent
-        .health
-        .as_ref()
-        .map_or(("starting", ""), |(state, reason)| (state.word(), reason.as_str()));
+    let judgement = agent.judgement();
     let uptime = match agent.presence(now) {
         Presence::Running(uptime) => Some(uptime.as_secs_f64()),
         _ => None,
@@ -303,8 +301,9 @@ pub fn describe(name: &str, agent: &Agent, now: Duration) -> Value {
         .collect();
     json!({
         "name": name,
-        "state": state,
-        "reason": reason,
+        "state": judgement.map_or("starting", |judged| judged.state.word()),
+        "state_seconds": judgement.map(|judged| now.saturating_sub(judged.since).as_secs_f64()),
+        "reason": judgement.map_or("", |judged| &judged.reason),
         "up": uptime.is_some(),
         "uptime_seconds": uptime,
         "uid": agent.uid,
@@ -318,6 +317,7 @@ pub fn describe(name: &str, agent: &Agent, now: Duration) -> Value {
         "errors": agent.current.errors,
         "success_rate": agent.window.success_rate(),
         "duration_quantiles_seconds": quantiles,
+        "duration_quantiles_error": agent.window.relative_error(),
         "requests_in_flight": agent.activity.in_flight,
         "oldest_request_age_seconds": agent.oldest_request(now).map(|age| age.as_secs_f64()),
         "ledgers": ledgers,

@@ -8,7 +8,7 @@
 //! Must not know about sockets, names of agents or exposition.
 
 use super::calls::Call;
-use super::totals::{ABORTED, Durations, STATUSES, Totals};
+use super::totals::{ABORTED, STATUSES, Totals};
 use musterd_client::layout::{
     CLASSIC_LIMIT, HEADER_SIZE, JOURNAL_LIMIT, Kind, LABEL_LIMIT, LABEL_NAME_LIMIT,
     LABEL_VALUE_LIMIT, MAGIC, NAME_LIMIT, NATIVE_LIMIT, RECORD_HEAD, RECORDS, SLOT_COUNT, SLOTS,
@@ -233,7 +233,7 @@ impl Ledger {
     pub fn add_to(&mut self, totals: &mut Totals) {
         self.find_new_records();
         for series in &mut self.series {
-            series.add_to(&self.memory, totals, &mut self.faults);
+            series.add_to(&self.memory, totals);
         }
     }
 
@@ -337,7 +337,7 @@ impl Ledger {
 }
 
 impl Series {
-    fn add_to(&mut self, memory: &Memory, totals: &mut Totals, faults: &mut Faults) {
+    fn add_to(&mut self, memory: &Memory, totals: &mut Totals) {
         let is_histogram = self.what.shape().is_some();
         for (index, held) in self.held.iter_mut().enumerate() {
             let word = memory.load(self.values + 8 * index);
@@ -361,20 +361,14 @@ impl Series {
             What::Errors(category) => totals.add_error(category, first),
             What::Tokens { model, kind } => totals.add_tokens(model, kind, first),
             What::Durations(shape) => {
-                add_words(totals.durations_of(shape), &self.held, faults);
+                totals.durations_of(shape).add_words(shape, &self.held);
             }
             What::Call(call, shape) => {
-                add_words(totals.durations_of_call(call, shape), &self.held, faults);
+                if let Some(durations) = totals.durations_of_call(call, shape) {
+                    durations.add_words(shape, &self.held);
+                }
             }
         }
-    }
-}
-
-/// Adds a histogram's values, if they are of the buckets that are in use.
-fn add_words(durations: Option<&mut Durations>, words: &[u64], faults: &mut Faults) {
-    match durations {
-        Some(durations) => durations.add_words(words),
-        None => faults.unknown = faults.unknown.max(1),
     }
 }
 

@@ -2,12 +2,14 @@
 //!
 //! In reading order: [`protocol`] (what a hello is), [`peer`] (who is at the other end, by the
 //! kernel's word), [`label`] (whose a ledger is), [`ledger`] (what is written in the shared memory),
-//! [`calls`] (of models and tools), [`totals`] (counts of one agent, added up), [`window`] (the last minutes), [`health`] (what that means), [`registry`]
-//! (sole owner of all of it; `kept` is what it leaves to the next run), [`export`] (its families),
-//! [`listener`] (the socket).
+//! [`calls`] (of models and tools), [`buckets`] (of histograms, brought to the same ones), [`totals`]
+//! (counts of one agent, added up), [`window`] (the last minutes), [`health`] (what that means),
+//! [`registry`] (sole owner of all of it; `kept` is what it leaves to the next run), [`export`] (its
+//! families), [`listener`] (the socket).
 //!
 //! This room must not know how metrics are written out or who asks for them.
 
+pub mod buckets;
 pub mod calls;
 pub mod export;
 pub mod health;

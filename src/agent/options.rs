@@ -39,8 +39,14 @@ pub struct Options {
     /// How long agents that have gone are shown; 0: for ever.
     #[serde(with = "units::duration")]
     pub keep_gone: Duration,
+    /// Resolution of the durations that clients keep, within
+    /// [`DURATION_SCHEMAS`](musterd_client::layout::DURATION_SCHEMAS).
+    pub duration_schema: i32,
     /// When an agent is what.
     pub health: Health,
+    /// The same for some agents, from `[agents.health.per_agent]`; filled in by the configuration.
+    #[serde(skip)]
+    pub health_per_agent: Vec<HealthOf>,
     /// How agents are started and stopped.
     pub supervision: crate::supervisor::options::Defaults,
 }
@@ -66,4 +72,66 @@ pub struct Health {
     /// 95th percentile of durations that makes an agent degraded; 0: none does.
     #[serde(with = "units::duration")]
     pub slow_p95: Duration,
+    /// Share of a threshold under which what was over it is better, more than 0 and at most 1.
+    pub recover_below: f64,
+    /// How long it must be better before the agent is; how long one that was lost must be there again.
+    #[serde(with = "units::duration")]
+    pub recover_after: Duration,
+}
+
+/// Thresholds of the agents whose names match.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HealthOf {
+    /// A name, with `*`, `?` and `[…]` as in a shell.
+    pub agents: glob::Pattern,
+    /// What holds for them.
+    pub health: Health,
+}
+
+impl Options {
+    /// What holds for an agent: of the patterns that match its name, the one that says most of it.
+    #[must_use]
+    pub fn health_of(&self, agent: &str) -> &Health {
+        let matching = self.health_per_agent.iter().filter(|own| own.agents.matches(agent));
+        let closest = matching.max_by_key(|own| own.closeness());
+        closest.map_or(&self.health, |own| &own.health)
+    }
+}
+
+impl HealthOf {
+    /// A whole name before any pattern, then the pattern with the most letters of its own.
+    fn closeness(&self) -> (bool, usize) {
+        let is_wild = |letter: &char| ['*', '?', '['].contains(letter);
+        let text = self.agents.as_str();
+        (!text.contains(|letter| is_wild(&letter)), text.chars().filter(|c| !is_wild(c)).count())
+    }
+}
+
+impl Health {
+    /// The first key whose value makes no sense, and what was wanted.
+    ///
+    /// # Errors
+    /// There is one.
+    pub fn check(&self) -> Result<(), (&'static str, String)> {
+        let shares = [
+            ("error_rate_degraded", self.error_rate_degraded),
+            ("error_rate_unhealthy", self.error_rate_unhealthy),
+            ("recover_below", self.recover_below),
+        ];
+        if self.stuck_after.is_zero() {
+            return Err(("stuck_after", "is 0, wanted a length of time".to_owned()));
+        }
+        if let Some((key, share)) = shares.iter().find(|(_, share)| !(0.0..=1.0).contains(share)) {
+            return Err((key, format!("is {share}, wanted 0 to 1")));
+        }
+        if self.recover_below == 0.0 {
+            return Err(("recover_below", "is 0, wanted more than 0 and at most 1".to_owned()));
+        }
+        let (degraded, unhealthy) = (self.error_rate_degraded, self.error_rate_unhealthy);
+        if unhealthy < degraded {
+            let text = format!("is {unhealthy}, wanted at least error_rate_degraded, {degraded}");
+            return Err(("error_rate_unhealthy", text));
+        }
+        Ok(())
+    }
 }

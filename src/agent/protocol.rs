@@ -128,10 +128,13 @@ fn parse(line: &[u8]) -> Result<Hello, Violation> {
     })
 }
 
-/// The answer to a hello that was accepted with a new ledger.
+/// The answer to a hello that was accepted with a new ledger, whose durations are to be of a schema.
 #[must_use]
-pub fn welcome_new(size: usize) -> String {
-    format!("{{\"musterd\":1,\"ok\":true,\"ledger\":\"new\",\"size\":{size}}}\n")
+pub fn welcome_new(size: usize, duration_schema: i32) -> String {
+    format!(
+        "{{\"musterd\":1,\"ok\":true,\"ledger\":\"new\",\"size\":{size},\
+         \"duration_schema\":{duration_schema}}}\n"
+    )
 }
 
 /// The answer to a hello that came with a ledger in use.
@@ -193,7 +196,7 @@ mod tests {
 
     #[test]
     fn answers_are_one_line_of_json() {
-        for answer in [welcome_new(4096), welcome_back(), refusal("a \"b\"\n", true)] {
+        for answer in [welcome_new(4096, 5), welcome_back(), refusal("a \"b\"\n", true)] {
             assert_eq!(answer.matches('\n').count(), 1);
             let value: serde_json::Value = serde_json::from_str(&answer).unwrap();
             assert_eq!(value["musterd"], 1);

@@ -12,7 +12,7 @@ pub use admission::{Keepsake, Refusal, Welcome};
 pub(super) use agent::RETURN_TIME;
 pub use agent::{Agent, Live};
 
-use super::health::{self, Presence, State};
+use super::health::{Presence, State};
 use super::kept::{self, Kept};
 use super::ledger::{Faults, Ledger};
 use super::options::Options;
@@ -31,6 +31,8 @@ pub struct Key(u64);
 pub struct Change {
     /// Which agent.
     pub agent: String,
+    /// What it was.
+    pub was: Option<State>,
     /// What it is now.
     pub state: State,
     /// Why.
@@ -238,18 +240,15 @@ impl Registry {
             }
             agent.note_absence(now, self.options.keep_gone);
             agent.window.observe(now, &agent.current);
-            let judged = health::judge(&agent.observations(now), &self.options.health);
-            let before = agent.state();
+            let was = agent.health.state();
+            let seen = agent.observations(now);
+            let judged = agent.health.judge(&seen, self.options.health_of(name), now);
             // That one known from before is not there yet is no news.
-            let is_news = before.is_some() || judged.0 != State::Stopped;
-            if is_news && before != Some(judged.0) {
-                changes.push(Change {
-                    agent: name.clone(),
-                    state: judged.0,
-                    reason: judged.1.clone(),
-                });
+            let is_news = was.is_some() || judged.state != State::Stopped;
+            if is_news && was != Some(judged.state) {
+                let (state, reason) = (judged.state, judged.reason.clone());
+                changes.push(Change { agent: name.clone(), was, state, reason });
             }
-            agent.health = Some(judged);
         }
         changes
     }

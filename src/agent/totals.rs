@@ -2,6 +2,7 @@
 //!
 //! Must not know where counts come from. All additions saturate: a wild count stays a large one.
 
+use super::buckets;
 use super::calls::Call;
 use musterd_client::layout::Shape;
 use serde::{Deserialize, Serialize};
@@ -40,7 +41,7 @@ pub struct Totals {
     pub calls: BTreeMap<Call, Durations>,
 }
 
-/// A histogram added up over ledgers that agree on its buckets.
+/// A histogram added up over ledgers, in buckets that all of theirs can be put into.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Durations {
@@ -75,10 +76,8 @@ impl Totals {
         if let Some(durations) = &mut self.durations {
             durations.clear();
         }
-        if let Some(durations) = &other.durations
-            && let Some(own) = self.durations_of(&durations.shape)
-        {
-            own.add(durations);
+        if let Some(durations) = &other.durations {
+            self.durations_of(&durations.shape).add(durations);
         }
         self.calls.values_mut().for_each(Durations::clear);
         for (call, durations) in &other.calls {
@@ -132,13 +131,14 @@ impl Totals {
         }
     }
 
-    /// The durations, to add to; `None` when they are kept in other buckets than `shape`.
-    pub fn durations_of(&mut self, shape: &Shape) -> Option<&mut Durations> {
+    /// The durations, to add to, in buckets that those of `shape` can be put into.
+    pub fn durations_of(&mut self, shape: &Shape) -> &mut Durations {
         let durations = self.durations.get_or_insert_with(|| Durations::new(shape.clone()));
-        (durations.shape == *shape).then_some(durations)
+        durations.make_room_for(shape);
+        durations
     }
 
-    /// The durations of a call, to add to; `None` when they are kept in other buckets than `shape`.
+    /// The durations of a call, likewise.
     pub fn durations_of_call(&mut self, call: &Call, shape: &Shape) -> Option<&mut Durations> {
         if self.calls.contains_key(call) || self.calls.len() < SERIES_LIMIT {
             return self.place_of_call(call, shape);
@@ -150,7 +150,9 @@ impl Totals {
         if !self.calls.contains_key(call) {
             self.calls.insert(call.clone(), Durations::new(shape.clone()));
         }
-        self.calls.get_mut(call).filter(|durations| durations.shape == *shape)
+        let durations = self.calls.get_mut(call)?;
+        durations.make_room_for(shape);
+        Some(durations)
     }
 
     /// All finished requests.
@@ -181,23 +183,48 @@ impl Durations {
         self.sum = (self.sum + seconds).clamp(0.0, f64::MAX);
     }
 
-    /// Adds the values of a ledger's record, in their order there: sum, zero bucket, exponential
-    /// buckets, classic buckets.
-    pub fn add_words(&mut self, words: &[u64]) {
+    /// Takes buckets that those of `shape` can be put into, if its own are not. No count is lost, and
+    /// none is in a bucket that does not hold its observation.
+    fn make_room_for(&mut self, shape: &Shape) {
+        if self.shape == *shape {
+            return;
+        }
+        let common = buckets::common(&self.shape, shape);
+        if self.shape != common {
+            let old = std::mem::replace(self, Self::new(common));
+            self.add(&old);
+        }
+    }
+
+    /// Adds the values of a ledger's record of `shape`, in their order there: sum, zero bucket,
+    /// exponential buckets, classic buckets.
+    pub fn add_words(&mut self, shape: &Shape, words: &[u64]) {
         let Some((sum, counts)) = words.split_first() else { return };
         self.add_to_sum(f64::from_bits(*sum));
-        let own = std::iter::once(&mut self.zero).chain(&mut self.native).chain(&mut self.classic);
-        for (own, count) in own.zip(counts) {
-            *own = own.saturating_add(*count);
-        }
+        self.add_counts(shape, counts.iter());
     }
 
     fn add(&mut self, other: &Self) {
         self.add_to_sum(other.sum);
-        self.zero = self.zero.saturating_add(other.zero);
-        let pairs = self.native.iter_mut().zip(&other.native);
-        for (own, other) in pairs.chain(self.classic.iter_mut().zip(&other.classic)) {
-            *own = own.saturating_add(*other);
+        let counts = std::iter::once(&other.zero).chain(&other.native).chain(&other.classic);
+        self.add_counts(&other.shape, counts);
+    }
+
+    fn add_counts<'a>(&mut self, shape: &Shape, counts: impl Iterator<Item = &'a u64>) {
+        let Self { shape: own, zero, native, classic, .. } = self;
+        let mut add = |place: usize, count: u64| {
+            let cell = match place.checked_sub(1) {
+                None => Some(&mut *zero),
+                Some(place) if place < native.len() => native.get_mut(place),
+                Some(place) => classic.get_mut(place - native.len()),
+            };
+            if let Some(cell) = cell {
+                *cell = cell.saturating_add(count);
+            }
+        };
+        let is_same = own == shape;
+        for (index, count) in counts.enumerate().filter(|(_, count)| **count > 0) {
+            add(if is_same { index } else { buckets::place(shape, own, index) }, *count);
         }
     }
 
@@ -263,7 +290,7 @@ mod tests {
         let mut retired = Totals { requests: [1, 2, 3, 4, 5], ..Totals::default() };
         retired.add_error("network", 2);
         retired.add_tokens("m", "input", 9);
-        let durations = retired.durations_of(&Shape::durations()).unwrap();
+        let durations = retired.durations_of(&Shape::durations());
         durations.sum = 1.5;
         durations.classic[3] = 2;
         let mut current = Totals::default();
@@ -290,18 +317,28 @@ mod tests {
         assert!(copy == totals, "what has its place keeps it");
         assert_eq!((totals.errors.len(), totals.errors[OTHER]), (SERIES_LIMIT + 1, 5));
         assert_eq!((totals.tokens.len(), totals.tokens[OTHER]["input"]), (SERIES_LIMIT + 1, 5));
-        let durations = totals.durations_of(&Shape::durations()).unwrap();
+        let durations = totals.durations_of(&Shape::durations());
         durations.add_to_sum(f64::MAX);
         durations.add_to_sum(f64::MAX);
         assert_eq!(durations.sum, f64::MAX);
     }
 
     #[test]
-    fn other_buckets_are_not_mixed_in() {
+    fn ledgers_of_other_buckets_lose_no_duration() {
         let mut totals = Totals::default();
-        assert!(totals.durations_of(&Shape::durations()).is_some());
-        let other = Shape { schema: 2, ..Shape::durations() };
-        assert!(totals.durations_of(&other).is_none());
+        let (fine, coarse) = (Shape::durations_at(5), Shape::durations_at(2));
+        for shape in [&fine, &coarse, &fine] {
+            totals.durations_of(shape).add_words(shape, &vec![1; shape.words()]);
+        }
+        let mut copy = Totals::default();
+        copy.durations_of(&fine);
+        copy.copy_from(&totals);
+        assert_eq!(copy.durations, totals.durations);
+        let durations = totals.durations.unwrap();
+        assert_eq!(durations.shape, coarse);
+        assert_eq!((durations.zero, durations.native[0], durations.native[1]), (3, 17, 17));
+        assert_eq!(durations.classic, [3; 16]);
+        assert_eq!(durations.count(), 3 * 16);
     }
 
     fn tool(name: &str) -> Call {
@@ -314,10 +351,10 @@ mod tests {
         let mut totals = Totals::default();
         for index in 0..SERIES_LIMIT + 5 {
             let call = tool(&format!("t{index}"));
-            totals.durations_of_call(&call, &Shape::calls()).unwrap().add_words(&[0, 1]);
+            let durations = totals.durations_of_call(&call, &Shape::calls()).unwrap();
+            durations.add_words(&Shape::calls(), &[0, 1]);
         }
         assert_eq!((totals.calls.len(), totals.calls[&tool(OTHER)].zero), (SERIES_LIMIT + 1, 5));
-        assert!(totals.durations_of_call(&tool("t1"), &Shape::durations()).is_none());
         let mut copy = Totals::default();
         copy.copy_from(&totals);
         copy.copy_from(&totals);
@@ -328,7 +365,7 @@ mod tests {
     fn totals_outlive_a_restart() {
         let mut totals = Totals { requests: [u64::MAX, 0, 1, 0, 0], ..Totals::default() };
         totals.add_tokens("a\"b", "output", 3);
-        totals.durations_of(&Shape::durations()).unwrap().sum = 0.1;
+        totals.durations_of(&Shape::durations()).sum = 0.1;
         totals.durations_of_call(&tool("t"), &Shape::calls()).unwrap().zero = 7;
         let text = serde_json::to_string(&totals).unwrap();
         assert_eq!(serde_json::from_str::<Totals>(&text).unwrap(), totals);

@@ -5,6 +5,7 @@
 //!
 //! Must not know where totals come from or what is concluded from them.
 
+use super::buckets;
 use super::totals::{CANCELLED, Durations, SUCCESS, Totals};
 use musterd_client::layout::Shape;
 use std::collections::VecDeque;
@@ -60,10 +61,8 @@ impl Window {
     pub fn skip_to(&mut self, totals: &Totals) {
         let mut past = Self::starting_from(totals);
         std::mem::swap(&mut self.seen, &mut past.seen);
-        if self.shape != past.shape {
-            self.forget();
-            self.buckets = past.buckets;
-            self.shape = past.shape;
+        if let Some(shape) = past.shape.filter(|shape| self.shape.as_ref() != Some(shape)) {
+            self.take_shape(&shape);
         }
     }
 
@@ -98,11 +97,10 @@ impl Window {
     }
 
     fn new_observations(&mut self, durations: &Durations) -> Vec<(usize, u64)> {
-        if self.shape.as_ref() != Some(&durations.shape) {
-            let count = durations.native.len() + 1;
-            self.shape = Some(durations.shape.clone());
-            self.buckets = vec![0; count];
-            self.seen.buckets = vec![0; count];
+        let shape = &durations.shape;
+        if self.shape.as_ref() != Some(shape) {
+            self.seen.buckets = moved(self.shape.as_ref(), shape, &self.seen.buckets);
+            self.take_shape(shape);
         }
         let counts = std::iter::once(&durations.zero).chain(&durations.native);
         let mut changed = Vec::new();
@@ -113,6 +111,18 @@ impl Window {
             }
         }
         changed
+    }
+
+    /// Goes on in other buckets: coarser ones, since totals never get finer.
+    fn take_shape(&mut self, shape: &Shape) {
+        self.buckets = moved(self.shape.as_ref(), shape, &self.buckets);
+        if let Some(old) = self.shape.replace(shape.clone()) {
+            for step in &mut self.steps {
+                let fine = std::mem::take(&mut step.buckets).into_iter();
+                let place = |(at, count)| (buckets::place(&old, shape, at), count);
+                step.merge_buckets(fine.map(place));
+            }
+        }
     }
 
     fn add(&mut self, step: Step) {
@@ -158,28 +168,31 @@ impl Window {
         (judged > 0).then(|| self.succeeded as f64 / judged as f64)
     }
 
-    /// The duration in seconds below which a share `q` of the observations lie; `None` without
-    /// observations. Off by at most the width of a bucket to either side of its middle: 4.3 % at
-    /// schema 3.
+    /// The duration in seconds that a share `q` of the observations do not exceed, by nearest rank;
+    /// `None` without observations. Off by at most [`Window::relative_error`]; in the zero bucket, of
+    /// durations up to a microsecond, by half of one; above the last bucket it is the last bucket's.
     #[must_use]
     pub fn quantile(&self, q: f64) -> Option<f64> {
         let shape = self.shape.as_ref()?;
         let total: u64 = self.buckets.iter().fold(0, |sum, count| sum.saturating_add(*count));
-        if total == 0 {
-            return None;
-        }
         #[allow(clippy::cast_precision_loss)]
         let rank = (q.clamp(0.0, 1.0) * total as f64).max(f64::MIN_POSITIVE);
         let mut below = 0.0;
         for (index, count) in self.buckets.iter().enumerate().filter(|(_, count)| **count > 0) {
             #[allow(clippy::cast_precision_loss)]
             let count = *count as f64;
-            if below + count >= rank {
-                return Some(within_bucket(shape, index, (rank - below) / count));
-            }
             below += count;
+            if below >= rank {
+                return Some(buckets::middle(shape, index));
+            }
         }
         None
+    }
+
+    /// By what share a quantile may be off; `None` before there are durations.
+    #[must_use]
+    pub fn relative_error(&self) -> Option<f64> {
+        self.shape.as_ref().map(|shape| buckets::relative_error(shape.schema))
     }
 }
 
@@ -188,7 +201,11 @@ impl Step {
         self.finished = self.finished.saturating_add(other.finished);
         self.succeeded = self.succeeded.saturating_add(other.succeeded);
         self.cancelled = self.cancelled.saturating_add(other.cancelled);
-        for (index, count) in other.buckets {
+        self.merge_buckets(other.buckets.into_iter());
+    }
+
+    fn merge_buckets(&mut self, others: impl Iterator<Item = (usize, u64)>) {
+        for (index, count) in others {
             match self.buckets.binary_search_by_key(&index, |(at, _)| *at) {
                 Ok(place) => {
                     if let Some((_, sum)) = self.buckets.get_mut(place) {
@@ -201,13 +218,16 @@ impl Step {
     }
 }
 
-/// The value at a share of the way through a bucket, on the logarithmic scale that the buckets
-/// have themselves. Bucket 0 is the zero bucket.
-fn within_bucket(shape: &Shape, index: usize, share: f64) -> f64 {
-    let Some(place) = index.checked_sub(1) else { return shape.zero_threshold * share };
-    let place = i32::try_from(place).unwrap_or(i32::MAX).saturating_add(shape.first);
-    let position = f64::from(place) - 1.0 + share;
-    (position * (-f64::from(shape.schema)).exp2()).exp2()
+/// Counts in other buckets.
+fn moved(old: Option<&Shape>, new: &Shape, counts: &[u64]) -> Vec<u64> {
+    let mut sums = vec![0_u64; new.native_count as usize + 1];
+    let Some(old) = old else { return sums };
+    for (index, count) in counts.iter().enumerate() {
+        if let Some(sum) = sums.get_mut(buckets::place(old, new, index)) {
+            *sum = sum.saturating_add(*count);
+        }
+    }
+    sums
 }
 
 #[cfg(test)]
@@ -219,35 +239,105 @@ mod tests {
     }
 
     fn observe(totals: &mut Totals, value: f64) {
-        let shape = Shape::durations();
-        let durations = totals.durations_of(&shape).unwrap();
-        let index = (value.log2() * 8.0).ceil() as i32 - shape.first;
-        durations.native[usize::try_from(index).unwrap()] += 1;
+        observe_at(3, totals, value);
+    }
+
+    /// Counts a value as a client does whose durations are of a schema.
+    fn observe_at(schema: i32, totals: &mut Totals, value: f64) {
+        let shape = Shape::durations_at(schema);
+        let place = (value.log2() * f64::from(schema).exp2()).ceil() as i32 - shape.first + 1;
+        let place = usize::try_from(place).unwrap_or(0).min(shape.native_count as usize);
+        let mut words = vec![0; shape.words()];
+        words[1 + place] = 1;
+        totals.durations_of(&shape).add_words(&shape, &words);
+    }
+
+    /// Numbers from 0 to 1, without either, the same in each run.
+    fn uniform() -> impl FnMut() -> f64 {
+        let mut state = 12_345_u64;
+        move || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            ((state >> 11) as f64 + 0.5) / (1_u64 << 53) as f64
+        }
+    }
+
+    /// Durations as agents have them, by what they are an example of.
+    fn distributions() -> Vec<(&'static str, Vec<f64>)> {
+        let mut uniform = uniform();
+        let mut normal = move || {
+            let (one, other) = (uniform(), uniform());
+            (-2.0 * one.ln()).sqrt() * (std::f64::consts::TAU * other).cos()
+        };
+        let mut many = |of: &mut dyn FnMut(f64) -> f64| -> Vec<f64> {
+            (0..5000).map(|_| of(normal())).collect()
+        };
+        let log_normal = many(&mut |z| (z - 2.0).exp());
+        let mut turn = 0;
+        let bimodal = many(&mut |z| {
+            turn += 1;
+            if turn % 10 == 0 { 30.0 + z } else { 0.02 + 0.001 * z }
+        });
+        // No mean: a few of them outweigh all others.
+        let heavy = many(&mut |z| (0.01 * (z * z).exp()).min(15_000.0));
+        let constant = many(&mut |_| 0.25);
+        let tiny = many(&mut |z| 2e-6 * (0.2 * z).exp());
+        let huge = many(&mut |z| 5000.0 * (0.2 * z).exp().clamp(0.5, 3.0));
+        let few = vec![0.3, 7.0, 0.001];
+        let one = vec![4.2];
+        vec![
+            ("log-normal", log_normal),
+            ("bimodal", bimodal),
+            ("heavy tail", heavy),
+            ("constant", constant),
+            ("tiny", tiny),
+            ("huge", huge),
+            ("few", few),
+            ("one", one),
+        ]
     }
 
     #[test]
     fn quantiles_are_within_the_stated_error_of_the_exact_ones() {
+        for (name, mut values) in distributions() {
+            for (schema, percent) in [(5, 1.1), (4, 2.2), (3, 4.34), (0, 33.4)] {
+                let mut totals = Totals::default();
+                let mut window = Window::starting_from(&totals);
+                for value in &values {
+                    observe_at(schema, &mut totals, *value);
+                }
+                window.observe(seconds(1), &totals);
+                let stated = window.relative_error().unwrap();
+                assert!(stated * 100.0 < percent, "{stated}");
+                values.sort_by(f64::total_cmp);
+                for q in [0.5, 0.9, 0.95, 0.99, 0.999] {
+                    let rank = (q * values.len() as f64).ceil() as usize;
+                    let (exact, estimate) = (values[rank - 1], window.quantile(q).unwrap());
+                    let error = (estimate / exact - 1.0).abs();
+                    assert!(error < stated + 1e-9, "{name} {schema} {q}: {estimate} for {exact}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_change_of_buckets_leaves_what_is_in_the_window_there() {
         let mut totals = Totals::default();
         let mut window = Window::starting_from(&totals);
-        // A long-tailed distribution, by a small deterministic generator.
-        let mut state = 12_345_u64;
-        let mut values: Vec<f64> = (0..20_000)
-            .map(|_| {
-                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-                let uniform = (state >> 11) as f64 / (1_u64 << 53) as f64;
-                0.01 * (-(1.0 - uniform).ln()).powi(2) + 0.0001
-            })
-            .collect();
-        for value in &values {
-            observe(&mut totals, *value);
+        for (at, schema, value) in [(10, 5, 1.0), (20, 5, 8.0), (30, 3, 2.0), (40, 4, 2.0)] {
+            observe_at(schema, &mut totals, value);
+            window.observe(seconds(at), &totals);
         }
-        window.observe(seconds(1), &totals);
-        values.sort_by(f64::total_cmp);
-        for q in [0.5, 0.9, 0.95, 0.99, 0.999] {
-            let exact = values[(q * values.len() as f64) as usize - 1];
-            let estimate = window.quantile(q).unwrap();
-            assert!((estimate / exact - 1.0).abs() < 0.09, "{q}: {estimate} for {exact}");
-        }
+        assert_eq!(window.buckets.iter().sum::<u64>(), 4);
+        assert!((window.quantile(0.25).unwrap() - 1.0).abs() < 0.0434);
+        assert!((window.quantile(1.0).unwrap() / 8.0 - 1.0).abs() < 0.0434);
+        window.observe(seconds(325), &totals);
+        assert_eq!(window.buckets.iter().sum::<u64>(), 2, "the oldest leave it");
+        assert!((window.quantile(1.0).unwrap() / 2.0 - 1.0).abs() < 0.0434);
+        // A ledger that brings coarser buckets along changes what is seen, not what is counted.
+        observe_at(1, &mut totals, 4.0);
+        window.skip_to(&totals);
+        window.observe(seconds(326), &totals);
+        assert_eq!(window.buckets.iter().sum::<u64>(), 2);
     }
 
     #[test]

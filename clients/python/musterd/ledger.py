@@ -53,15 +53,28 @@ def requests_series(status: str) -> Series:
     return "agent_requests_total", (("status", status),)
 
 
-# Every ledger begins with the same records, so these words are the same in every ledger.
-_DURATION = layout.record(layout.HISTOGRAM, "agent_request_duration_seconds", {}, layout.DURATION)
-SUM = (RECORDS_OFFSET + _DURATION.values_offset) // 8
-BOUNDS, CELLS = layout.cells(layout.DURATION, SUM)
+# Every ledger begins with the same records, so these words are the same in every ledger. The record of
+# the durations has room for any resolution that a daemon may ask for.
+_DURATION_ROOM = layout.duration(layout.DURATION_SCHEMAS[-1]).values()
+
+
+class Durations:
+    """The durations of requests in one resolution: their record, and where each of them counts."""
+
+    def __init__(self, schema: int) -> None:
+        self.shape = layout.duration(schema)
+        name = "agent_request_duration_seconds"
+        self.record = layout.record(layout.HISTOGRAM, name, {}, self.shape, _DURATION_ROOM)
+        self.sum = (RECORDS_OFFSET + self.record.values_offset) // 8
+        self.bounds, self.cells = layout.cells(self.shape, self.sum)
+
+
+_DURATIONS = Durations(layout.DURATION_SCHEMA)
 CALL_BOUNDS, CALL_CELLS = layout.cells(layout.CALLS, 0)
 
 
 def _base() -> tuple[bytes, dict[str, int]]:
-    data, words = _DURATION.data, {}
+    data, words = _DURATIONS.record.data, {}
     for status in STATUSES:
         name, labels = requests_series(status)
         record = layout.record(layout.COUNTER, name, dict(labels))
@@ -85,7 +98,6 @@ _BITS, _FLOAT = struct.Struct("@Q"), struct.Struct("@d")
 # The same for the usual end of a request: classic bucket, exponential bucket, sum, status, slot.
 _END_PAIRS = 5
 _END_OFFSET = JOURNAL_OFFSET - 16 * _END_PAIRS
-_SUM_OFFSET = 8 * SUM
 _write_end = struct.Struct("@QQ QQ Qd QQ QQ Q").pack_into
 
 
@@ -121,7 +133,7 @@ class Memory:
 class Ledger:
     """The counts of one agent. Every method may be called from any thread at any time."""
 
-    __slots__ = ("words", "floats", "free", "memory", "_data", "_values", "_series", "_sums", "_turn", "_queue")
+    __slots__ = ("words", "floats", "free", "memory", "_data", "_values", "_series", "_sums", "_turn", "_queue", "_durations", "_sum", "_bounds", "_cells")
 
     def __init__(self, ready: bool = True) -> None:
         self.free: list[int] = []
@@ -140,12 +152,17 @@ class Ledger:
         self._series: Dict[Series, int] = {requests_series(s): word for s, word in REQUESTS.items()}
         # What the words hold, up to the end of the records: a list is read faster than the memory.
         self._values: list[Any] = [0] * (BASE_END // 8)
-        self._values[SUM] = 0.0
+        self._values[_DURATIONS.sum] = 0.0
         # The words that hold fractions.
-        self._sums = {SUM}
+        self._sums = {_DURATIONS.sum}
+        self._count_in(_DURATIONS)
         memory.data[RECORDS_OFFSET:BASE_END] = _BASE
         memory.words[RECORDS_END] = BASE_END
         self._use(memory)
+
+    def _count_in(self, durations: Durations) -> None:
+        self._durations = durations
+        self._sum, self._bounds, self._cells = durations.sum, durations.bounds, durations.cells
 
     def _use(self, memory: Memory) -> None:
         self.memory = memory
@@ -157,7 +174,6 @@ class Ledger:
 
     def end(self, slot: int, status: int, seconds: float) -> None:
         """Count the end of the request in `slot`, whose outcome is counted by the word `status`."""
-        native_offset, native, classic_offset, classic = CELLS[bisect_left(BOUNDS, seconds)]
         turn = self._turn
         try:
             del turn[0]
@@ -165,20 +181,22 @@ class Ledger:
             self.observe(seconds, {status: 1}, slot)
             return
         try:
+            native_offset, native, classic_offset, classic = self._cells[bisect_left(self._bounds, seconds)]
+            sum_word = self._sum
             words = self.words
             values = self._values
             requests = values[status] + 1
-            total = values[SUM] + seconds
+            total = values[sum_word] + seconds
             natives = values[native] + 1
             classics = values[classic] + 1
             _write_end(
                 self._data, _END_OFFSET,
-                classic_offset, classics, native_offset, natives, _SUM_OFFSET, total,
+                classic_offset, classics, native_offset, natives, 8 * sum_word, total,
                 8 * status, requests, 8 * slot, 0, _END_PAIRS,
             )  # fmt: skip
             values[classic] = words[classic] = classics
             values[native] = words[native] = natives
-            values[SUM] = self.floats[SUM] = total
+            values[sum_word] = self.floats[sum_word] = total
             values[status] = words[status] = requests
             words[slot] = 0
             words[JOURNAL_COUNT] = 0
@@ -199,8 +217,7 @@ class Ledger:
 
     def observe(self, seconds: float, amounts: Amounts, slot: int = NO_SLOT) -> None:
         """Add the duration of a request and `amounts`, and give back its slot, as one update."""
-        _, native, _, classic = CELLS[bisect_left(BOUNDS, seconds)]
-        self.add({**amounts, SUM: seconds, native: 1, classic: 1}, slot)
+        self._perform(lambda: self._observe(seconds, amounts, slot))
 
     def observe_call(self, series: Series, seconds: float) -> None:
         """Add the duration of a call of a model or a tool."""
@@ -210,9 +227,12 @@ class Ledger:
         """Show life."""
         self.words[layout.HEARTBEAT] = monotonic_ns()
 
-    def adopt(self, memory: Memory) -> None:
-        """Move to a new ledger of the daemon's, with all counts."""
-        self._perform(lambda: self._adopt(memory))
+    def adopt(self, memory: Memory, duration_schema: object = None) -> None:
+        """Move to a new ledger of the daemon's, with all counts, and durations of the schema that it wants."""
+        wanted = None
+        if type(duration_schema) is int and duration_schema in layout.DURATION_SCHEMAS:
+            wanted = Durations(duration_schema)
+        self._perform(lambda: self._adopt(memory, wanted))
 
     def close(self) -> None:
         """End this ledger on purpose. What is written from now on counts nowhere."""
@@ -243,7 +263,7 @@ class Ledger:
 
     def seconds(self) -> float:
         """Sum of all durations."""
-        return float(self._values[SUM])
+        return float(self._values[self._sum])
 
     def _perform(self, change: Callable[[], None]) -> None:
         self._queue.append(change)
@@ -292,6 +312,10 @@ class Ledger:
         if slot:
             self.free.append(slot)
 
+    def _observe(self, seconds: float, amounts: Amounts, slot: int) -> None:
+        _, native, _, classic = self._cells[bisect_left(self._bounds, seconds)]
+        self._add({**amounts, self._sum: seconds, native: 1, classic: 1}, slot)
+
     def _observe_call(self, series: Series, seconds: float) -> None:
         word = self._word(series)
         if word:
@@ -336,7 +360,9 @@ class Ledger:
             self._sums.add(word)
         return word
 
-    def _adopt(self, memory: Memory) -> None:
+    def _adopt(self, memory: Memory, wanted: Durations | None) -> None:
+        if wanted is not None and wanted.shape != self._durations.shape:
+            self._reshape(wanted)
         end, refused = BASE_END, 0
         for series, word in self._series.items():
             # The values are the last words of a record.
@@ -362,6 +388,18 @@ class Ledger:
         for slot in _SLOTS:
             if old.words[slot] and not new.words[slot]:
                 new.words[slot] = old.words[slot]
+
+    def _reshape(self, wanted: Durations) -> None:
+        """Keep durations in another resolution, in local memory, before the daemon sees them."""
+        old, size = self._durations, len(wanted.record.data)
+        values = layout.reshaped(old.shape, wanted.shape, self._values[old.sum : old.sum + old.shape.values()])
+        self.memory.data[RECORDS_OFFSET : RECORDS_OFFSET + size] = wanted.record.data
+        self._values[RECORDS_OFFSET // 8 : (RECORDS_OFFSET + size) // 8] = [0] * (size // 8)
+        for word, value in enumerate(values, wanted.sum):
+            self._values[word] = self.words[word] = int(value) if word > wanted.sum else 0
+        self._values[wanted.sum] = self.floats[wanted.sum] = float(values[0])
+        self._sums = self._sums - {old.sum} | {wanted.sum}
+        self._count_in(wanted)
 
     def _close(self) -> None:
         self.words[layout.CLOSED] = 1

@@ -194,7 +194,7 @@ class Daemon(unittest.TestCase):
 
         def grant(daemon: FakeDaemon, peer: Peer) -> None:
             gate.wait()
-            daemon.grant(peer, 8192)
+            daemon.grant(peer, 16384)
 
         with FakeDaemon(behave=grant) as daemon, Agent("wide", daemon.path) as agent:
             for i in range(60):

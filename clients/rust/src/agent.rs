@@ -1,7 +1,7 @@
 //! [`Agent`] and [`Request`]: what a program uses.
 
 use crate::connection::{Connection, Host, Settings};
-use crate::layout::{Kind, Shape, names};
+use crate::layout::{DURATION_SCHEMAS, Kind, Shape, names};
 use crate::memory::Memory;
 use crate::writer::{Flight, HistogramSeries, Series, Update, Writer};
 use rustix::time::{ClockId, clock_gettime};
@@ -293,8 +293,11 @@ impl Shared {
 }
 
 impl Host for Shared {
-    fn receive(&self, memory: Memory, first: bool) {
+    fn receive(&self, memory: Memory, duration_schema: Option<i32>, first: bool) {
         let mut books = self.lock();
+        if let Some(schema) = duration_schema {
+            books.use_duration_schema(schema);
+        }
         if first {
             books.writer.move_into(memory);
         } else {
@@ -310,11 +313,21 @@ impl Books {
         let requests = Status::ALL.map(|(_, word)| {
             writer.append(Kind::Counter, names::REQUESTS, &[("status", word)], "")
         });
-        let duration = writer.append_histogram(Shape::durations(), names::DURATION, &[], "");
+        let (shape, room) = (Shape::durations(), duration_room());
+        let duration = writer.append_histogram_with_room(shape, room, names::DURATION, &[], "");
         let (errors, tokens, calls) = (Vec::new(), Vec::new(), Vec::new());
         let mut books = Self { writer, requests, duration, errors, tokens, calls };
         books.error_series(OTHER);
         books
+    }
+
+    /// Keeps durations in the resolution that the daemon wants. They are reshaped before the daemon
+    /// sees them: in memory of this process alone, or in a ledger that it has retired.
+    fn use_duration_schema(&mut self, schema: i32) {
+        if let Some(duration) = self.duration.take() {
+            let (shape, room) = (Shape::durations_at(schema), duration_room());
+            self.duration = Some(self.writer.reshape(duration, shape, room, names::DURATION));
+        }
     }
 
     /// All values, by where they begin and how many words they are.
@@ -415,6 +428,11 @@ impl Books {
         self.tokens.push((model.into(), series));
         series
     }
+}
+
+/// Values of the finest durations: a record with room for them can take any other resolution.
+fn duration_room() -> usize {
+    Shape::durations_at(*DURATION_SCHEMAS.end()).words()
 }
 
 /// Nanoseconds of `CLOCK_MONOTONIC`: read in user space, no system call.

@@ -30,8 +30,9 @@ const REFUSED_RETRY: Duration = Duration::from_secs(60);
 
 /// What the owner of a ledger does when the daemon speaks.
 pub(crate) trait Host: Send + Sync {
-    /// A ledger has come; the second one a host is given starts from zero.
-    fn receive(&self, memory: Memory, first: bool);
+    /// A ledger has come, and the schema that its durations are to have, if the daemon says one; the
+    /// second one a host is given starts from zero.
+    fn receive(&self, memory: Memory, duration_schema: Option<i32>, first: bool);
 }
 
 /// Who the thread says that it is, and where.
@@ -64,7 +65,7 @@ struct State {
 }
 
 enum Answer {
-    New(OwnedFd),
+    New { file: OwnedFd, duration_schema: Option<i32> },
     Resumed,
     Refused { retry: bool },
 }
@@ -163,8 +164,9 @@ impl Shared {
         }
         let result = greet(&stream, &settings.hello, ledger.as_ref()).and_then(|answer| {
             match answer {
-                Answer::New(file) => {
-                    host.receive(Memory::map(&file, LEDGER_LIMIT)?, ledger.is_none());
+                Answer::New { file, duration_schema } => {
+                    let memory = Memory::map(&file, LEDGER_LIMIT)?;
+                    host.receive(memory, duration_schema, ledger.is_none());
                     *ledger = Some(file);
                 }
                 Answer::Resumed => {}
@@ -195,7 +197,11 @@ fn greet(stream: &UnixStream, hello: &str, ledger: Option<&OwnedFd>) -> io::Resu
         return Ok(Answer::Refused { retry });
     }
     match (answer.get("ledger").and_then(serde_json::Value::as_str), file) {
-        (Some("new"), Some(file)) => Ok(Answer::New(file)),
+        (Some("new"), Some(file)) => {
+            let schema = answer.get("duration_schema").and_then(serde_json::Value::as_i64);
+            let duration_schema = schema.and_then(|schema| i32::try_from(schema).ok());
+            Ok(Answer::New { file, duration_schema })
+        }
         (Some("resumed"), None) if ledger.is_some() => Ok(Answer::Resumed),
         _ => Err(wrong("the answer does not say what has become of the ledger")),
     }

@@ -119,6 +119,11 @@ pub struct Shape {
     pub bounds: Vec<f64>,
 }
 
+/// The usual resolution of durations of requests.
+pub const DURATION_SCHEMA: i32 = 3;
+/// The resolutions that a daemon may ask for.
+pub const DURATION_SCHEMAS: std::ops::RangeInclusive<i32> = 0..=5;
+
 /// Classic bounds of `agent_request_duration_seconds`, in seconds.
 pub const DURATION_BOUNDS: [f64; 15] =
     [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0];
@@ -132,10 +137,17 @@ impl Shape {
     /// The usual shape of durations: 1 µs to 4.5 h in buckets that are 9 % wide.
     #[must_use]
     pub fn durations() -> Self {
+        Self::durations_at(DURATION_SCHEMA)
+    }
+
+    /// The same range in buckets of another resolution, within [`DURATION_SCHEMAS`].
+    #[must_use]
+    pub fn durations_at(schema: i32) -> Self {
+        let schema = schema.clamp(*DURATION_SCHEMAS.start(), *DURATION_SCHEMAS.end());
         Self {
-            schema: 3,
-            first: -159,
-            native_count: 272,
+            schema,
+            first: 1 - (20 << schema),
+            native_count: 34 << schema,
             zero_threshold: 1.0 / f64::from(1 << 20),
             bounds: DURATION_BOUNDS.to_vec(),
         }

@@ -19,6 +19,8 @@ pub(crate) struct Series {
 /// The buckets of a published histogram, ready to find the right ones for a value.
 #[derive(Clone, Debug)]
 pub(crate) struct HistogramSeries {
+    /// Where its record begins.
+    record: usize,
     series: Series,
     shape: Shape,
     /// Upper bounds of the buckets of one octave, as fractions in (0.5, 1].
@@ -132,7 +134,7 @@ impl Writer {
         labels: &[(&str, &str)],
         help: &str,
     ) -> Option<Series> {
-        self.append_record(kind, None, name, labels, help)
+        self.append_record(encode_record(kind, None, 0, name, labels, help))
     }
 
     /// Appends a histogram.
@@ -143,35 +145,71 @@ impl Writer {
         labels: &[(&str, &str)],
         help: &str,
     ) -> Option<HistogramSeries> {
-        let series = self.append_record(Kind::Histogram, Some(&shape), name, labels, help)?;
-        let parts = 1_u32 << u32::try_from(shape.schema.max(0)).unwrap_or(0);
-        let octave =
-            (1..=parts).map(|part| f64::exp2(f64::from(part) / f64::from(parts)) / 2.0).collect();
-        Some(HistogramSeries { series, shape, octave })
+        self.append_histogram_with_room(shape, 0, name, labels, help)
     }
 
-    fn append_record(
+    /// Appends a histogram whose record has room for so many values in all, so that it can be given
+    /// [another shape](Self::reshape).
+    pub(crate) fn append_histogram_with_room(
         &mut self,
-        kind: Kind,
-        shape: Option<&Shape>,
+        shape: Shape,
+        room: usize,
         name: &str,
         labels: &[(&str, &str)],
         help: &str,
-    ) -> Option<Series> {
+    ) -> Option<HistogramSeries> {
+        let record = self.records_end();
+        let encoded = encode_record(Kind::Histogram, Some(&shape), room, name, labels, help);
+        let series = self.append_record(encoded)?;
+        Some(HistogramSeries { record, series, octave: octave(shape.schema), shape })
+    }
+
+    /// Gives a histogram without labels and help, in memory that no daemon reads, buckets of another
+    /// schema. What it has counted goes where the middle of its old bucket lies: into the right one
+    /// where that is coarser. The histogram as it was, where its record has no room.
+    pub(crate) fn reshape(
+        &self,
+        old: HistogramSeries,
+        shape: Shape,
+        room: usize,
+        name: &str,
+    ) -> HistogramSeries {
+        let encoded = encode_record(Kind::Histogram, Some(&shape), room, name, &[], "");
+        let size = self.memory.load(old.record) & 0xffff_ffff;
+        let fitting = encoded.filter(|(bytes, _)| bytes.len() as u64 == size);
+        let Some((bytes, values)) = fitting.filter(|_| shape != old.shape) else { return old };
+        let counts: Vec<u64> =
+            (0..old.words()).map(|word| self.memory.load(old.series.values + 8 * word)).collect();
+        let series = Series { values: old.record + values };
+        let new =
+            HistogramSeries { record: old.record, series, octave: octave(shape.schema), shape };
+        self.write_record(old.record, &bytes);
+        for (word, count) in counts.into_iter().enumerate().filter(|(_, count)| *count > 0) {
+            let place = new.series.values + 8 * new.word_of(&old, word);
+            // The sum has its place to itself.
+            self.memory.store(place, self.memory.load(place) + count);
+        }
+        new
+    }
+
+    fn append_record(&mut self, encoded: Option<(Vec<u8>, usize)>) -> Option<Series> {
         let start = self.records_end();
-        let record = encode_record(kind, shape, name, labels, help)
-            .filter(|(bytes, _)| start + bytes.len() <= self.memory.size());
-        let Some((bytes, values)) = record else {
+        let fitting = encoded.filter(|(bytes, _)| start + bytes.len() <= self.memory.size());
+        let Some((bytes, values)) = fitting else {
             let refused = self.memory.load(header::RECORDS_REFUSED);
             self.memory.store(header::RECORDS_REFUSED, refused + 1);
             return None;
         };
+        self.write_record(start, &bytes);
+        self.memory.publish(header::RECORDS_END, (start + bytes.len()) as u64);
+        Some(Series { values: start + values })
+    }
+
+    fn write_record(&self, start: usize, bytes: &[u8]) {
         for (index, word) in bytes.chunks_exact(8).enumerate() {
             let word = word.try_into().map_or(0, u64::from_le_bytes);
             self.memory.store(start + 8 * index, word);
         }
-        self.memory.publish(header::RECORDS_END, (start + bytes.len()) as u64);
-        Some(Series { values: start + values })
     }
 
     /// Marks a request as begun.
@@ -272,6 +310,23 @@ impl HistogramSeries {
         self.shape.words()
     }
 
+    /// The value word here of what a value word of another histogram of these bounds counts.
+    fn word_of(&self, other: &Self, word: usize) -> usize {
+        let natives = other.shape.native_count as usize;
+        match word.checked_sub(2) {
+            None => word,
+            // The last bucket has what lies above it as well.
+            Some(place) if place + 1 == natives => 1 + self.shape.native_count as usize,
+            Some(place) if place < natives => {
+                let step = f64::exp2(-f64::from(other.shape.schema));
+                let upper = (f64::from(other.shape.first) + place as f64) * step;
+                // The middle that the daemon's quantiles take.
+                self.native(2.0 * f64::exp2(upper) / (1.0 + f64::exp2(step)))
+            }
+            Some(place) => 2 + self.shape.native_count as usize + place - natives,
+        }
+    }
+
     /// The value word of the exponential bucket that a value falls into.
     #[inline]
     fn native(&self, value: f64) -> usize {
@@ -321,6 +376,12 @@ fn bucket_index(value: f64, schema: i32, octave: &[f64]) -> i32 {
     }
 }
 
+/// Upper bounds of the buckets of one octave, within (0.5, 1].
+fn octave(schema: i32) -> Vec<f64> {
+    let parts = 1_u32 << u32::try_from(schema.max(0)).unwrap_or(0);
+    (1..=parts).map(|part| f64::exp2(f64::from(part) / f64::from(parts)) / 2.0).collect()
+}
+
 fn slot_offset(slot: u8) -> usize {
     SLOTS + 8 * usize::from(slot)
 }
@@ -342,10 +403,12 @@ pub fn write_header(memory: &Memory, identity: [u64; 2]) {
     memory.publish(header::RECORDS_END, RECORDS as u64);
 }
 
-/// The bytes of a record and where in it the values begin; `None` when something is too long.
+/// The bytes of a record and where in it the values begin, with room for so many values at least, of
+/// which what is not needed lies before them; `None` when something is too long.
 fn encode_record(
     kind: Kind,
     shape: Option<&Shape>,
+    room: usize,
     name: &str,
     labels: &[(&str, &str)],
     help: &str,
@@ -369,8 +432,9 @@ fn encode_record(
         record.extend(value.as_bytes());
     }
     record.extend(help.as_bytes());
-    let values = record.len().next_multiple_of(8);
-    record.resize(values + 8 * shape.map_or(1, Shape::words), 0);
+    let words = shape.map_or(1, Shape::words);
+    let values = record.len().next_multiple_of(8) + 8 * room.saturating_sub(words);
+    record.resize(values + 8 * words, 0);
 
     let mut head = Vec::with_capacity(RECORD_HEAD);
     head.extend(u32::try_from(record.len()).ok()?.to_le_bytes());
@@ -395,11 +459,6 @@ fn encode_record(
 mod tests {
     use super::*;
     use crate::layout::names;
-
-    fn octave(schema: i32) -> Vec<f64> {
-        let parts = 1_u32 << schema.max(0);
-        (1..=parts).map(|part| f64::exp2(f64::from(part) / f64::from(parts)) / 2.0).collect()
-    }
 
     #[test]
     fn every_value_lies_within_its_bucket() {
@@ -447,6 +506,39 @@ mod tests {
         let classic: u64 = (274..290).map(word).sum();
         assert_eq!((native, classic), (9, 9));
         assert_eq!((word(1), word(273), word(274), word(289)), (2, 2, 5, 2));
+    }
+
+    #[test]
+    fn another_shape_keeps_every_observation_and_what_lies_behind_it() {
+        let room = Shape::durations_at(5).words();
+        let mut writer = Writer::private(64 << 10);
+        let mut histogram = writer
+            .append_histogram_with_room(Shape::durations(), room, names::DURATION, &[], "")
+            .unwrap();
+        let counter = writer.append(Kind::Counter, names::REQUESTS, &[("status", "error")], "");
+        let observations = [1e-9, 0.004, 0.3, 0.3, 299.0, 1e5];
+        for value in observations {
+            let mut update = Update::default();
+            writer.observe(&histogram, value, &mut update);
+            writer.add(counter.unwrap(), 1, &mut update);
+            writer.commit(&update);
+        }
+        let end = writer.records_end();
+        for schema in [5, 3, 0] {
+            let shape = Shape::durations_at(schema);
+            histogram = writer.reshape(histogram, shape.clone(), room, names::DURATION);
+            assert_eq!(histogram.shape, shape);
+            let word = |index: usize| writer.memory.load(histogram.series.values + 8 * index);
+            let natives = 2 + shape.native_count as usize;
+            let count = |words: std::ops::Range<usize>| words.map(word).sum::<u64>();
+            assert_eq!((count(1..natives), count(natives..shape.words())), (6, 6));
+            assert_eq!((word(1), word(natives - 1)), (1, 1));
+            assert_eq!(f64::from_bits(word(0)), observations.iter().sum::<f64>());
+            // Where the middle of the bucket of schema 3 lies, in which it was counted.
+            assert_eq!(word(histogram.native(0.3102)), 2, "schema {schema}");
+            assert_eq!(writer.memory.load(counter.unwrap().values), 6);
+        }
+        assert_eq!(writer.records_end(), end);
     }
 
     #[test]

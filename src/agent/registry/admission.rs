@@ -115,7 +115,7 @@ impl Registry {
                 let kept = Keepsake { label, file: file.try_clone().map_err(failed)? };
                 let stored = Some(kept.label.ledger_name());
                 keepsake = Some(kept);
-                let answer = protocol::welcome_new(ledger.size());
+                let answer = protocol::welcome_new(ledger.size(), self.options.duration_schema);
                 let origin = Origin { stored, is_from_before: false };
                 self.add_ledger(&hello.agent, peer, ledger, key, origin, now);
                 (answer, Some(file))

@@ -3,7 +3,7 @@
 //! Must not know other agents.
 
 use super::Key;
-use crate::agent::health::{Observations, Presence, State};
+use crate::agent::health::{Health, Judgement, Observations, Presence, State};
 use crate::agent::kept::Kept;
 use crate::agent::ledger::{Activity, Faults, FileId, Ledger};
 use crate::agent::protocol::Hello;
@@ -25,7 +25,7 @@ pub struct Agent {
     pub(in crate::agent) current: Totals,
     pub(in crate::agent) window: Window,
     pub(in crate::agent) activity: Activity,
-    pub(in crate::agent) health: Option<(State, String)>,
+    pub(in crate::agent) health: Health,
     /// When what now runs began.
     pub(super) begun: Option<Duration>,
     /// How the last process ended, while none runs.
@@ -133,13 +133,13 @@ impl Agent {
     /// Its state, once it has been judged.
     #[must_use]
     pub fn state(&self) -> Option<State> {
-        self.health.as_ref().map(|(state, _)| *state)
+        self.health.state()
     }
 
-    /// Its state and the reason, once it has been judged.
+    /// What it was last found to be.
     #[must_use]
-    pub fn judgement(&self) -> Option<(State, &str)> {
-        self.health.as_ref().map(|(state, reason)| (*state, reason.as_str()))
+    pub fn judgement(&self) -> Option<&Judgement> {
+        self.health.judgement()
     }
 
     /// Age of its oldest request in flight.
@@ -158,6 +158,7 @@ impl Agent {
             heartbeat_age: heartbeat.max(self.begun).map(|last| now.saturating_sub(last)),
             heartbeat_promised: self.hello.as_ref().and_then(|hello| hello.heartbeat),
             oldest_request: self.oldest_request(now),
+            in_flight: self.activity.in_flight,
             judged: self.window.judged(),
             success_rate: self.window.success_rate(),
             p95: self.window.quantile(0.95),

@@ -55,10 +55,10 @@ fn totals_never_go_back_when_processes_come_and_go() {
     registry.died(first);
     registry.died(first);
     assert_eq!(requests(&mut registry, "a"), [8, 0, 0, 0, 1]);
-    assert_eq!(registry.agents["a"].health.as_ref().unwrap().0, State::Healthy);
+    assert_eq!(registry.agents["a"].state().unwrap(), State::Healthy);
     registry.died(second);
     assert_eq!(requests(&mut registry, "a"), [8, 0, 0, 0, 1]);
-    assert_eq!(registry.agents["a"].health.as_ref().unwrap().0, State::Lost);
+    assert_eq!(registry.agents["a"].state().unwrap(), State::Lost);
     let (_, _, pen) = connect(&mut registry, "a", 3);
     pen.requests("success", 1);
     assert_eq!(requests(&mut registry, "a"), [9, 0, 0, 0, 1]);
@@ -113,7 +113,7 @@ fn an_agent_that_says_goodbye_is_stopped_not_lost() {
     pen.0.publish(header::CLOSED, 1);
     assert!(!registry.disconnected(key, true), "nothing is left to wait for");
     registry.refresh(at(9));
-    assert_eq!(registry.agents["a"].health.as_ref().unwrap().0, State::Stopped);
+    assert_eq!(registry.agents["a"].state().unwrap(), State::Stopped);
     assert!(registry.agents["a"].live.is_empty());
 }
 
@@ -215,16 +215,16 @@ fn a_supervised_agent_is_told_of_by_its_supervisor() {
     registry.supervise("s");
     registry.child_started("s", 42, Some(0), at(1));
     assert_eq!(registry.refresh(at(2)).len(), 1);
-    assert_eq!(registry.agents["s"].health.as_ref().unwrap().0, State::Starting);
+    assert_eq!(registry.agents["s"].state().unwrap(), State::Starting);
     assert_eq!(registry.roots().first().map(|root| root.pid), Some(42));
     registry.refresh(at(60));
-    assert_eq!(registry.agents["s"].health.as_ref().unwrap().0, State::Healthy);
+    assert_eq!(registry.agents["s"].state().unwrap(), State::Healthy);
     let (key, _, _) = connect(&mut registry, "s", 42);
     registry.child_ended("s", "error", Presence::Lost("exit code 3".into()));
     registry.died(key);
     registry.refresh(at(61));
-    let (state, reason) = registry.agents["s"].health.clone().unwrap();
-    assert_eq!((state, reason.as_str()), (State::Lost, "exit code 3"));
+    let judged = registry.agents["s"].judgement().unwrap();
+    assert_eq!((judged.state, judged.reason.as_str()), (State::Lost, "exit code 3"));
 }
 
 /// What a daemon that is killed leaves: what it last wrote, and the ledgers that systemd keeps.
