@@ -4,7 +4,8 @@
 mod node;
 
 use node::{Node, until};
-use std::process::{Command, Output};
+use std::io::{BufRead as _, BufReader};
+use std::process::{Command, Output, Stdio};
 
 fn report(node: &Node, arguments: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_musterd"));
@@ -129,4 +130,26 @@ fn doctor_finds_what_is_wrong_and_says_what_to_do() {
     assert_eq!(broken["configuration"].0, "fail");
     assert!(broken["configuration"].1.contains("musterd.toml:1:1"), "{broken:?}");
     assert_eq!(broken["prometheus"].0, "fail", "one that is named must be there");
+}
+
+#[test]
+fn a_watch_goes_on_while_the_daemon_is_away() {
+    let mut node = Node::start("");
+    let mut watch = Command::new(env!("CARGO_BIN_EXE_musterd"))
+        .args(["status", "--watch", "--json", "--server", &node.address.to_string()])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut answers = BufReader::new(watch.stdout.take().unwrap()).lines();
+    let mut faults = BufReader::new(watch.stderr.take().unwrap()).lines();
+    assert_eq!(answers.next().unwrap().unwrap(), r#"{"agents":[]}"#);
+    node.kill();
+    let fault = faults.next().unwrap().unwrap();
+    assert!(fault.contains("is musterd running there?"), "{fault}");
+    node.launch();
+    report(&node, &["--agent", "job", "--status", "success", "--seconds", "1"]);
+    assert!(answers.any(|answer| answer.unwrap().contains("\"name\":\"job\"")));
+    watch.kill().unwrap();
+    watch.wait().unwrap();
 }

@@ -82,13 +82,16 @@ fn watch(
             (None, None) => Ok(()),
         };
     }
+    let width = screen.width().unwrap_or(usize::MAX);
+    let trouble =
+        |fault: &str| table::wrap(&format!("{fault}; asking again"), 0, width).join("\n") + "\n";
     let mut text = match (fault, last) {
         (None, Some((_, agents))) => heading(&options.server, agents),
         (None, None) => String::new(),
-        (Some(fault), None) => format!("{fault}; asking again\n"),
+        (Some(fault), None) => trouble(fault),
         (Some(fault), Some((when, _))) => {
             let seconds = when.elapsed().as_secs();
-            format!("{fault}; asking again\nWhat it said {seconds} s ago:\n\n")
+            format!("{}What it said {seconds} s ago:\n\n", trouble(fault))
         }
     };
     if let Some((_, agents)) = last {

@@ -67,7 +67,7 @@ pub(super) fn render(agents: &[Agent], width: Option<usize>) -> String {
     for (agent, line) in agents.into_iter().zip(narrow) {
         lines.push(line);
         if !QUIET.contains(&agent.state.as_str()) {
-            lines.extend(wrap(&(REASON.cell)(agent), width));
+            lines.extend(wrap(&(REASON.cell)(agent), INDENT, width));
         }
     }
     join(lines)
@@ -120,13 +120,13 @@ fn shorten(name: &str, limit: usize) -> String {
 }
 
 /// The words of a text in as many lines as they take, indented.
-fn wrap(text: &str, width: usize) -> Vec<String> {
+pub(super) fn wrap(text: &str, indent: usize, width: usize) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     for word in text.split_whitespace() {
         let is_room = |line: &&mut String| line.chars().count() + 1 + word.chars().count() <= width;
         match lines.last_mut().filter(is_room) {
             Some(line) => *line += &format!(" {word}"),
-            None => lines.push(format!("{:INDENT$}{word}", "")),
+            None => lines.push(format!("{:indent$}{word}", "")),
         }
     }
     lines
@@ -220,7 +220,7 @@ mod tests {
             let shown = render(&agents(), Some(width));
             assert!(shown.lines().all(|line| line.chars().count() <= width), "{width}:\n{shown}");
         }
-        assert_eq!(wrap("one two three", 11), ["    one two", "    three"]);
+        assert_eq!(wrap("one two three", 4, 11), ["    one two", "    three"]);
     }
 
     #[test]
