@@ -4,6 +4,7 @@
 //! Must not know how any of it works.
 
 use crate::agent::label::process_name;
+use crate::agent::lines::folder::Folder;
 use crate::agent::listener;
 use crate::agent::registry::{Key, Registry};
 use crate::config::{self, Config};
@@ -71,6 +72,8 @@ struct Daemon {
     supervisor: Supervisor,
     reports: UnboundedReceiver<Report>,
     store: Store,
+    /// Ledgers of programs that send lines.
+    lines: Folder,
     /// Woken when an agent has come or gone.
     changed: Rc<Notify>,
 }
@@ -103,7 +106,9 @@ impl Daemon {
         let mut registry = Registry::new(config.agents.clone());
         let store = Store::new(&config.state_dir);
         store.restore(&mut registry);
-        let returned = take_back(handed.stored, &mut registry);
+        let mut returned = take_back(handed.stored, &mut registry);
+        let lines = Folder::new(&config.run_dir);
+        returned.extend(take_back_lines(&lines, &mut registry));
         let registry = Rc::new(RefCell::new(registry));
         let vitals = Vitals::new(&Arc::new(config.root.clone()));
         let node = Node::new(registry.clone(), instruments.clone(), vitals, config.health);
@@ -131,6 +136,7 @@ impl Daemon {
             supervisor,
             reports,
             store,
+            lines,
             changed: Rc::new(Notify::new()),
         };
         Ok((daemon, Doors { web, agents, made, returned }))
@@ -152,6 +158,7 @@ impl Daemon {
             max_connections: self.config.agents.max_connections,
             hello_timeout: self.config.agents.hello_timeout,
             log_quota: listener::refusal_quota(),
+            lines: self.lines.clone(),
         };
         for (key, process) in doors.returned {
             tokio::task::spawn_local(listener::await_return(key, process, context.clone()));
@@ -187,7 +194,7 @@ impl Daemon {
         };
         self.node.set_stopping();
         notify::stopping();
-        let Self { supervisor, reports, registry, mut store, .. } = self;
+        let Self { supervisor, reports, registry, mut store, lines, .. } = self;
         if ended.is_ok() {
             stop_agents(supervisor, reports, &registry).await;
         } else {
@@ -207,7 +214,7 @@ impl Daemon {
         let mut registry = registry.borrow_mut();
         registry.refresh(clock::monotonic());
         store.finish(&mut registry, LAST_SAVE);
-        forget_written(&mut store);
+        forget_written(&mut store, &lines);
         ended
     }
 
@@ -232,7 +239,7 @@ impl Daemon {
         node::log_changes(&registry.refresh(clock::monotonic()));
         self.store.save(&mut registry);
         drop(registry);
-        forget_written(&mut self.store);
+        forget_written(&mut self.store, &self.lines);
         notify::watchdog();
         notify::status(&self.node.status_line());
     }
@@ -288,11 +295,29 @@ impl Daemon {
     }
 }
 
-/// Has systemd let go of ledgers whose counts are written down.
-fn forget_written(store: &mut Store) {
+/// Lets go of ledgers whose counts are written down, and has systemd do so.
+fn forget_written(store: &mut Store, lines: &Folder) {
     for name in store.take_written() {
         notify::forget(&name);
+        lines.remove(&name);
     }
+}
+
+/// Takes back the ledgers that the daemon before has written for programs that send lines.
+fn take_back_lines(lines: &Folder, registry: &mut Registry) -> Vec<(Key, Option<OwnedFd>)> {
+    let (ledgers, unusable) = lines.found();
+    for error in unusable {
+        tracing::error!("a ledger of lines cannot be used: {error}");
+    }
+    let mut returned = Vec::new();
+    for own in ledgers {
+        let name = own.label.ledger_name();
+        match registry.take_back_lines(own, clock::monotonic()) {
+            Ok(back) => returned.extend(back),
+            Err(error) => tracing::error!(name, error, "a ledger of lines cannot be used"),
+        }
+    }
+    returned
 }
 
 /// Takes back the ledgers that systemd has kept: those of agents that live, and that have died since.

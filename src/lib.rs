@@ -3,10 +3,11 @@
 //!
 //! The rooms, in reading order; each opens with its purpose and what it must not know.
 //!
-//! What all share, without any I/O:
+//! What all share:
 //! - [`metric`]: what a family is, and the batch that one pass fills.
 //! - [`units`]: how the configuration writes lengths of time and sizes.
 //! - [`names`]: what an agent may be called.
+//! - [`accounts`]: users and groups by name.
 //! - [`clock`]: the one clock of ledgers, agents and the daemon.
 //!
 //! From the kernel to an answer:
@@ -40,6 +41,7 @@
 //! - [`demo`]: a daemon with three example agents.
 #![forbid(unsafe_code)]
 
+pub mod accounts;
 pub mod agent;
 pub mod cli;
 pub mod clock;

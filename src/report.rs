@@ -3,8 +3,8 @@
 //!
 //! Must not know what the daemon makes of it.
 
-use musterd_client::{Agent, Status};
-use rustix::process::{Pid, Signal, kill_process};
+use musterd_client::{Agent, DEFAULT_SOCKET, Status};
+use rustix::process::{Pid, Signal, getpgrp, kill_process};
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::ExitStatus;
@@ -12,7 +12,8 @@ use std::time::{Duration, Instant};
 use tokio::process::Command;
 use tokio::signal::unix::{SignalKind, signal};
 
-/// How long the daemon is waited for, once there is something to tell.
+/// How long a daemon that is about to start is waited for, once there is something to tell. Where its
+/// socket is not even there, nothing is waited for.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// As shells say it: a command that cannot be run, and one that is not found.
 const CANNOT_RUN: u8 = 126;
@@ -51,8 +52,8 @@ impl Reporter {
         self.finish(agent)
     }
 
-    /// Runs a command as a request, which lasts as long as it does; signals that ask for an end are
-    /// passed on to it. What to exit with: as the command has.
+    /// Runs a command as a request, which lasts as long as it does; signals are passed on to
+    /// it. What to exit with: as the command has.
     ///
     /// # Errors
     /// What the system said, when it gives no runtime or no signals.
@@ -85,17 +86,25 @@ impl Reporter {
         Ok(code)
     }
 
+    fn socket(&self) -> PathBuf {
+        let told = || std::env::var_os("MUSTERD_SOCKET").map(PathBuf::from);
+        self.socket.clone().or_else(told).unwrap_or_else(|| DEFAULT_SOCKET.into())
+    }
+
     fn start(&self) -> Agent {
-        let builder = Agent::builder(&self.agent).framework("musterd report");
-        match &self.socket {
-            Some(socket) => builder.socket(socket).start(),
-            None => builder.start(),
-        }
+        Agent::builder(&self.agent).socket(self.socket()).framework("musterd report").start()
     }
 
     fn finish(&self, agent: Agent) -> Result<(), String> {
         let limit = Instant::now() + PATIENCE;
+        let socket = self.socket();
         while !agent.is_connected() {
+            if !socket.exists() {
+                let (agent, socket) = (&self.agent, socket.display());
+                return Err(format!(
+                    "not reported: the agent {agent:?} finds no socket {socket}; is musterd running?"
+                ));
+            }
             if Instant::now() >= limit {
                 return Err(format!(
                     "not reported: no daemon has taken the agent {:?} within {} s; is musterd \
@@ -116,6 +125,9 @@ async fn run(command: &[String]) -> Result<std::io::Result<ExitStatus>, String> 
     let mut terminate = listen(SignalKind::terminate())?;
     let mut interrupt = listen(SignalKind::interrupt())?;
     let mut hang_up = listen(SignalKind::hangup())?;
+    let mut quit = listen(SignalKind::quit())?;
+    let mut user_1 = listen(SignalKind::user_defined1())?;
+    let mut user_2 = listen(SignalKind::user_defined2())?;
     let Some((program, arguments)) = command.split_first() else {
         return Err("no command to run".to_owned());
     };
@@ -130,10 +142,23 @@ async fn run(command: &[String]) -> Result<std::io::Result<ExitStatus>, String> 
             _ = terminate.recv() => Signal::TERM,
             _ = interrupt.recv() => Signal::INT,
             _ = hang_up.recv() => Signal::HUP,
+            _ = quit.recv() => Signal::QUIT,
+            _ = user_1.recv() => Signal::USR1,
+            _ = user_2.recv() => Signal::USR2,
         };
+        if [Signal::INT, Signal::QUIT, Signal::HUP].contains(&received) && is_in_foreground() {
+            // The terminal has sent it to the command as well; twice, it would mean something else.
+            continue;
+        }
         // It may have ended by now.
         let _ = pid.map(|pid| kill_process(pid, received));
     }
+}
+
+/// Whether what is typed at the controlling terminal comes to this process, and to all of its group.
+fn is_in_foreground() -> bool {
+    let group = std::fs::File::open("/dev/tty").map(rustix::termios::tcgetpgrp);
+    matches!(group, Ok(Ok(group)) if group == getpgrp())
 }
 
 /// What to exit with after a command that has failed, and what kind of error that is.

@@ -63,12 +63,40 @@ fn a_command_is_a_request_and_its_end_is_passed_on() {
 }
 
 #[test]
+fn signals_are_passed_on_to_a_command() {
+    let node = Node::start("");
+    let ready = node.folder.0.join("ready");
+    for (name, code) in [("TERM", 7), ("INT", 8), ("HUP", 9), ("QUIT", 10), ("USR1", 11)] {
+        let script = format!(
+            "trap 'exit {code}' {name}; touch {}; while :; do sleep 0.01; done",
+            ready.display()
+        );
+        let mut child = Command::new(env!("CARGO_BIN_EXE_musterd"))
+            .args(["report", "--agent", "job", "--socket"])
+            .arg(node.socket())
+            .args(["--", "sh", "-c", &script])
+            .spawn()
+            .unwrap();
+        until("the command runs", || ready.exists());
+        node::send(child.id(), name);
+        assert_eq!(child.wait().unwrap().code(), Some(code), "{name}");
+        std::fs::remove_file(&ready).unwrap();
+    }
+}
+
+#[test]
 fn a_command_runs_without_a_daemon_and_a_report_says_that_there_is_none() {
     let mut node = Node::start("");
     node.kill();
     let ran = report(&node, &["--agent", "job", "--", "sh", "-c", "exit 3"]);
     assert_eq!(ran.status.code(), Some(3));
     assert!(String::from_utf8_lossy(&ran.stderr).contains("not reported"));
+    // No socket at all: nothing will come of waiting.
+    std::fs::remove_file(node.socket()).unwrap();
+    let ran = report(&node, &["--agent", "job", "--", "sh", "-c", "exit 4"]);
+    assert_eq!(ran.status.code(), Some(4));
+    assert!(String::from_utf8_lossy(&ran.stderr).contains("finds no socket"));
+    std::os::unix::net::UnixListener::bind(node.socket()).unwrap();
     let told = report(&node, &["--agent", "job", "--status", "timeout", "--seconds", "1"]);
     assert_eq!(told.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&told.stderr).contains("is musterd running"));

@@ -145,10 +145,46 @@ fn a_short_lived_agents_counts_arrive() {
 }
 
 #[test]
-fn a_user_who_may_not_report_is_told_so() {
-    let node = Node::start("agents.allow_uids = [4294967294]");
-    let answer = say(&node, b"{\"musterd\":1,\"agent\":\"a\"}\n");
-    assert!(answer.contains("allow_uids") && answer.contains("\"retry\":false"), "{answer}");
+fn only_peers_that_a_rule_admits_may_report_and_a_reload_changes_the_rules() {
+    let node = Node::start("agents.allow = [{ user = 4294967294 }, { unit = 'none.service' }]");
+    let hello = b"{\"musterd\":1,\"agent\":\"a\"}\n";
+    let answer = say(&node, hello);
+    assert!(answer.contains("no rule of [agents] allow admits user"), "{answer}");
+    assert!(answer.contains("\"retry\":false"), "{answer}");
+    let pid = std::process::id().to_string();
+    node.until_logged("agent refused");
+    let log = node.log();
+    let line = log.lines().find(|line| line.contains("agent refused")).unwrap();
+    assert!(line.contains(&pid), "{line}");
+    let refused = node.metrics().sum("musterd_refused_total", &["hellos", "\"not_allowed\""]);
+    assert_eq!(refused, Some(1.0));
+    let own = std::env::current_exe().unwrap();
+    node.configure(&format!("agents.allow = [{{ executable = '{}' }}]", own.display()));
+    node.signal("HUP");
+    node.until_logged("configuration read anew");
+    let agent = Agent::builder("a").socket(node.socket()).start();
+    until("the agent is connected", || agent.is_connected());
+}
+
+#[test]
+fn a_name_stays_its_first_users_across_restarts() {
+    let mut node = Node::start("");
+    let state = node.folder.0.join("state/agents.json");
+    Agent::builder("taken").socket(node.socket()).start().begin().success();
+    until("it is kept", || {
+        std::fs::read_to_string(&state).is_ok_and(|text| text.contains("\"taken\""))
+    });
+    node.kill();
+    let text = std::fs::read_to_string(&state).unwrap();
+    let own = rustix::process::getuid().as_raw();
+    let owned = format!("\"uid\":{own},");
+    assert!(text.contains(&owned), "{text}");
+    std::fs::write(&state, text.replace(&owned, "\"uid\":4294967294,")).unwrap();
+    node.launch();
+    let answer = say(&node, b"{\"musterd\":1,\"agent\":\"taken\"}\n");
+    assert!(answer.contains("belongs to another user than"), "{answer}");
+    let refused = node.metrics().sum("musterd_refused_total", &["hellos", "\"name_taken\""]);
+    assert_eq!(refused, Some(1.0));
 }
 
 #[test]

@@ -6,6 +6,10 @@
 mod chance;
 
 use chance::Chance;
+use musterd::agent::lines::{
+    self,
+    book::{Book, Limits},
+};
 use musterd::agent::protocol;
 use musterd::host::Pass;
 use musterd::host::root::Root;
@@ -68,7 +72,8 @@ fn flags() {
 
 #[test]
 fn hellos() {
-    let texts: [&[u8]; 3] = [
+    let texts: [&[u8]; 4] = [
+        b"{\"musterd\":1,\"agent\":\"b\",\"mode\":\"lines\",\"session\":\"s-1\"}\n{\"event\":\"close\"}\n",
         b"{\"musterd\":1,\"agent\":\"billing\",\"version\":\"1.2\",\"framework\":\"crewai\"}\n",
         b"{\"musterd\":1,\"agent\":\"a\",\"client\":\"python 0.1\",\"resume\":true}\n",
         b"\n",
@@ -76,6 +81,38 @@ fn hellos() {
     let mut violations = 0;
     feed(&texts, |text| violations += u64::from(protocol::decode(text).is_err()));
     assert!(violations > 0);
+}
+
+/// Whole streams of them, as a connection takes them in: no line is longer than the bytes that are there,
+/// and numbers never go back.
+#[test]
+fn streams_of_lines() {
+    let text = b"{\"seq\":1,\"event\":\"begin\",\"id\":\"a\"}\n\
+        {\"seq\":2,\"event\":\"end\",\"id\":\"a\",\"status\":\"error\",\"category\":\"x\",\"seconds\":0.5}\n\
+        {\"event\":\"count\",\"name\":\"a_total\",\"labels\":{\"b\":\"c\"},\"value\":2,\"help\":\"As.\"}\n\
+        {\"seq\":3,\"event\":\"set\",\"name\":\"g\",\"value\":-1.5}\n\
+        {\"seq\":4,\"event\":\"observe\",\"name\":\"h_bytes\",\"value\":3,\"bounds\":[1,2]}\n\
+        {\"seq\":5,\"event\":\"heartbeat\"}\n{\"seq\":6,\"event\":\"close\"}\n";
+    let (mut good, mut refused, mut applied) = (0, 0, 0);
+    feed(&[text], |text| {
+        let mut book = Book::private(64 << 10, Limits { max_series: 100, duration_schema: 3 });
+        let (mut rest, mut before) = (text, 0);
+        while let Ok(lines::protocol::Frame::Line { line, length }) = lines::protocol::decode(rest)
+        {
+            rest = &rest[length..];
+            match book.take(line.seq, line.event, Duration::from_secs(5)) {
+                Ok(()) => good += 1,
+                Err(violation) => {
+                    assert!(!violation.text.is_empty());
+                    refused += 1;
+                }
+            }
+            assert!(book.applied() >= before);
+            before = book.applied();
+        }
+        applied += u64::from(book.applied() > 0);
+    });
+    assert!(good > 0 && refused > 0 && applied > 0, "{good} good, {refused} refused");
 }
 
 #[test]

@@ -15,7 +15,7 @@ fn agent(node: &Node, name: &str) -> Agent {
 fn described(node: &Node, name: &str) -> serde_json::Value {
     let (_, body) = node.get("/api/v1/agents").unwrap();
     let mut answer: serde_json::Value = serde_json::from_str(&body).unwrap();
-    let agents = answer["agents"].as_array_mut().unwrap();
+    let agents = answer.get_mut("agents").and_then(serde_json::Value::as_array_mut).unwrap();
     agents
         .iter_mut()
         .find(|agent| agent["name"] == name)
@@ -27,8 +27,8 @@ fn described(node: &Node, name: &str) -> serde_json::Value {
 fn until_it_is(node: &Node, name: &str, state: &str, words: &str) {
     until(&format!("{name} is {state}: {words}"), || {
         let agent = described(node, name);
-        let reason = agent["reason"].as_str().unwrap_or_default();
-        agent["state"] == state && reason.starts_with(words)
+        let word = |key| agent.get(key).and_then(|value| value.as_str()).unwrap_or_default();
+        word("state") == state && word("reason").starts_with(words)
     });
 }
 

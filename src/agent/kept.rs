@@ -20,6 +20,9 @@ pub(super) struct Kept {
     pub(super) totals: Totals,
     pub(super) restarts: u64,
     pub(super) exits: BTreeMap<String, u64>,
+    /// Sessions of lines, with the number of the last line that is among the totals.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) sessions: Vec<(String, u64)>,
 }
 
 /// What a text holds.

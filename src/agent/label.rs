@@ -48,7 +48,9 @@ impl Label {
         self.agent == agent && self.uid == peer.uid && self.pid == peer.pid
     }
 
-    fn parse(name: &str) -> Option<Self> {
+    /// From the name for a memory file.
+    #[must_use]
+    pub fn parse(name: &str) -> Option<Self> {
         let mut parts = name.splitn(5, '.');
         let mut next = || parts.next();
         if next()? != PREFIX {
@@ -58,8 +60,7 @@ impl Label {
         let uid = next()?.parse().ok()?;
         let pid = next()?.parse().ok().filter(|pid| *pid != 0);
         let agent = next()?.to_owned();
-        let is_nonce = nonce.len() == 16 && nonce.bytes().all(|byte| byte.is_ascii_hexdigit());
-        (is_nonce && is_name(&agent)).then_some(Self { nonce, uid, pid, agent })
+        (is_nonce(&nonce) && is_name(&agent)).then_some(Self { nonce, uid, pid, agent })
     }
 
     /// The name for the memory file.
@@ -83,6 +84,16 @@ impl Label {
     }
 }
 
+/// Whether it is what some ledger is called in the store.
+#[must_use]
+pub fn is_ledger_name(name: &str) -> bool {
+    name.strip_prefix("ledger-").is_some_and(is_nonce)
+}
+
+fn is_nonce(text: &str) -> bool {
+    text.len() == 16 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
 /// What the process of a ledger is called in the store.
 #[must_use]
 pub fn process_name(ledger_name: &str) -> String {
@@ -95,7 +106,7 @@ mod tests {
     use rustix::fs::{MemfdFlags, memfd_create};
 
     fn peer() -> Peer {
-        Peer { uid: 7, pid: Some(42), pidfd: None }
+        Peer { uid: 7, gid: 7, pid: Some(42), pidfd: None }
     }
 
     #[test]

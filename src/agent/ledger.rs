@@ -132,6 +132,14 @@ impl Ledger {
     /// `InvalidData` when it is not one: not sealed, of a wrong size, or with a wrong header.
     pub fn restore(file: impl AsFd, limit: usize, max_series: usize) -> io::Result<Self> {
         let memory = Memory::map(&file, limit.next_multiple_of(4096).max(2 * 4096))?;
+        Self::on(memory, &file, max_series)
+    }
+
+    /// As [`Ledger::restore`], of a file that has been mapped already.
+    ///
+    /// # Errors
+    /// `InvalidData` when its header is not that of a ledger.
+    pub fn on(memory: Memory, file: &impl AsFd, max_series: usize) -> io::Result<Self> {
         let refuse = |what: &str| Err(io::Error::new(io::ErrorKind::InvalidData, what.to_owned()));
         let pair = |low: usize, high: usize| low as u64 | (high as u64) << 32;
         let expected = [
@@ -144,7 +152,7 @@ impl Ledger {
         if expected.iter().any(|(offset, word)| memory.load(*offset) != *word) {
             return refuse("its header is not that of a ledger");
         }
-        Self::over(memory, &file, max_series)
+        Self::over(memory, file, max_series)
     }
 
     fn over(memory: Memory, file: &impl AsFd, max_series: usize) -> io::Result<Self> {
@@ -506,8 +514,43 @@ fn f64_at(bytes: &[u8], offset: usize) -> Option<f64> {
     bytes.get(offset..offset + 8)?.try_into().ok().map(f64::from_le_bytes)
 }
 
+/// A series in a ledger that the daemon has written itself.
+#[derive(Debug)]
+pub(super) struct Written {
+    pub(super) name: String,
+    pub(super) labels: Vec<(String, String)>,
+    pub(super) kind: Kind,
+    /// The buckets of a histogram.
+    pub(super) shape: Option<Shape>,
+    /// Where the values begin.
+    pub(super) values: usize,
+}
+
+/// All of them, as far as they can be read.
+pub(super) fn written(memory: &Memory) -> Vec<Written> {
+    let end = usize::try_from(memory.load_published(header::RECORDS_END)).unwrap_or(0);
+    let end = end.min(memory.size());
+    let (mut found, mut start) = (Vec::new(), RECORDS);
+    while start < end {
+        let size = usize::try_from(memory.load(start) & 0xffff_ffff).unwrap_or(usize::MAX);
+        if size < RECORD_HEAD || !size.is_multiple_of(8) || size > end - start {
+            break;
+        }
+        let words = (start..start + size).step_by(8).map(|offset| memory.load(offset));
+        let text: Vec<u8> = words.flat_map(u64::to_le_bytes).collect();
+        let Some(Record { kind, name, labels, shape, values }) = Record::parse(&text) else {
+            break;
+        };
+        let labels = labels.into_iter().map(|(label, value)| (label.to_owned(), value.to_owned()));
+        let (name, labels) = (name.to_owned(), labels.collect());
+        found.push(Written { name, labels, kind, shape, values: start + values });
+        start += size;
+    }
+    found
+}
+
 /// Two words that no other ledger has.
-fn random_identity() -> [u64; 2] {
+pub(super) fn random_identity() -> [u64; 2] {
     let mut bytes = [0; 16];
     // Cannot fail for 16 bytes; were it to, the kernel's name of the file still tells ledgers apart.
     let _ = rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty());

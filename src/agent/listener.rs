@@ -1,17 +1,19 @@
-//! The agent socket: accepts, asks the kernel who is there, reads one hello, hands over a ledger,
-//! and waits for the end of the connection and of the process.
+//! The agent socket: accepts, asks the kernel who is there, reads one hello, hands over a ledger or has
+//! lines read, and waits for the end of the connection and of the process.
 //!
 //! Must not know what is in a ledger. All it tells goes to the [`Registry`].
 
+use super::allow;
+use super::lines::connection::{self, Lines};
+use super::lines::folder::Folder;
 use super::options::Options;
 use super::peer::Peer;
-use super::protocol::{self, Frame, HELLO_LIMIT, Hello, Violation};
+use super::protocol::{self, Frame, HELLO_LIMIT, Hello, Mode, Violation};
 use super::registry::{Key, RETURN_TIME, Refusal, Registry};
-use crate::clock;
 use crate::instruments::Instruments;
 use crate::logging::Quota;
-use crate::notify;
 use crate::pidfd::Watch;
+use crate::{accounts, clock, notify};
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
     SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
@@ -69,12 +71,7 @@ pub fn adopt(listener: std::os::unix::net::UnixListener) -> Result<UnixListener,
 }
 
 fn set_group(path: &Path, group: &str) -> Result<(), String> {
-    let groups = fs::read_to_string("/etc/group").unwrap_or_default();
-    let gid = groups
-        .lines()
-        .filter_map(|line| line.split(':').next().zip(line.split(':').nth(2)))
-        .find_map(|(name, gid)| (name == group).then_some(gid)?.parse().ok())
-        .ok_or_else(|| format!("[agents] socket_group: no group {group:?} in /etc/group"))?;
+    let gid = accounts::group(group).map_err(|error| format!("[agents] socket_group: {error}"))?;
     std::os::unix::fs::chown(path, None, Some(gid))
         .map_err(|error| format!("cannot give {} to group {group}: {error}", path.display()))
 }
@@ -97,6 +94,8 @@ pub struct Context {
     pub hello_timeout: Duration,
     /// Lines about refusals.
     pub log_quota: Rc<Quota>,
+    /// Where ledgers are kept of programs that send lines.
+    pub lines: Folder,
 }
 
 /// A quota for lines about refusals: all are counted, these are also described.
@@ -136,14 +135,13 @@ pub async fn serve(listener: UnixListener, context: Context) {
 }
 
 /// One connection, from hello to the end of the process.
-async fn attend(mut stream: UnixStream, context: &Context) {
+async fn attend(stream: UnixStream, context: &Context) {
     let Ok(peer) = Peer::of(&stream) else {
         context.instruments.refused("hellos", "no_credentials");
         return;
     };
-    let key = match greet(&stream, &peer, context).await {
-        Ok(Some(key)) => key,
-        Ok(None) => return,
+    let greeted = match greet(&stream, &peer, context).await {
+        Ok(greeted) => greeted,
         Err(refusal) => {
             context.instruments.refused("hellos", refusal.reason);
             if let Some(left_out) = context.log_quota.take(Instant::now()) {
@@ -156,15 +154,50 @@ async fn attend(mut stream: UnixStream, context: &Context) {
     };
     context.changed.notify_one();
     let watch = peer.pidfd.and_then(|pidfd| Watch::new(pidfd).ok());
-    if wait_for_end(&mut stream, watch.as_ref(), context).await == End::Connection {
+    match greeted {
+        Greeted::Gone => {}
+        Greeted::Ledger(key) => attend_ledger(stream, key, watch.as_ref(), context).await,
+        Greeted::Lines(lines) => attend_lines(stream, lines, watch.as_ref(), context).await,
+    }
+}
+
+/// What has come of a hello.
+enum Greeted {
+    /// The peer left without one.
+    Gone,
+    /// A ledger is in use.
+    Ledger(Key),
+    /// Lines are to be read.
+    Lines(Box<Lines>),
+}
+
+async fn attend_ledger(mut stream: UnixStream, key: Key, watch: Option<&Watch>, context: &Context) {
+    if wait_for_end(&mut stream, watch, context).await == End::Connection {
         drop(stream);
-        let waits = context.registry.borrow_mut().disconnected(key, watch.is_some());
-        context.changed.notify_one();
-        if let Some(watch) = watch.as_ref().filter(|_| waits) {
-            await_process(key, watch, context).await;
-        }
-    } else if watch.is_some() {
+        disconnected(key, watch, context).await;
+    } else {
         died(key, context);
+    }
+}
+
+async fn attend_lines(
+    stream: UnixStream,
+    mut lines: Box<Lines>,
+    watch: Option<&Watch>,
+    context: &Context,
+) {
+    connection::attend(&stream, &mut lines, watch, context).await;
+    drop(stream);
+    let watch = watch.filter(|_| lines.may_come_back());
+    disconnected(lines.key(), watch, context).await;
+}
+
+/// Notes the end of a connection, and waits for that of the process unless it has ended its ledger.
+async fn disconnected(key: Key, watch: Option<&Watch>, context: &Context) {
+    let waits = context.registry.borrow_mut().disconnected(key, watch.is_some());
+    context.changed.notify_one();
+    if let Some(watch) = watch.filter(|_| waits) {
+        await_process(key, watch, context).await;
     }
 }
 
@@ -222,19 +255,30 @@ async fn wait_for_end(stream: &mut UnixStream, watch: Option<&Watch>, context: &
     }
 }
 
-/// Reads the hello and answers it. `None` when the peer left without one.
-async fn greet(
-    stream: &UnixStream,
-    peer: &Peer,
-    context: &Context,
-) -> Result<Option<Key>, Refusal> {
+/// Reads the hello and answers it.
+async fn greet(stream: &UnixStream, peer: &Peer, context: &Context) -> Result<Greeted, Refusal> {
     // Only the wait for the hello is cut short: a ledger that was handed out is always attended to.
     let received = tokio::time::timeout(context.hello_timeout, receive_hello(stream)).await;
     let received = received.unwrap_or_else(|_| {
         let text = format!("no hello within {} s", context.hello_timeout.as_secs_f64());
         Err(Refusal { reason: "timeout", text, retry: true })
     });
-    let Some((hello, file)) = received? else { return Ok(None) };
+    let Some(Received { hello, file, rest }) = received? else { return Ok(Greeted::Gone) };
+    admit(peer, context)?;
+    if let Mode::Lines { session } = hello.mode.clone() {
+        let agent = hello.agent.clone();
+        let mut registry = context.registry.borrow_mut();
+        let (key, book) = registry.connect_lines(
+            hello,
+            session.clone(),
+            peer,
+            &context.lines,
+            clock::monotonic(),
+        )?;
+        drop(registry);
+        tracing::debug!(agent, pid = peer.pid, uid = peer.uid, "agent connected, with lines");
+        return Ok(Greeted::Lines(Box::new(Lines::new(key, book, session, agent, rest))));
+    }
     let (agent, resumes) = (hello.agent.clone(), file.is_some());
     let welcome = context.registry.borrow_mut().connect(hello, peer, file, clock::monotonic())?;
     // Before the agent can count anything in it.
@@ -245,10 +289,27 @@ async fn greet(
         tracing::debug!(agent, %error, "the agent left before its ledger came");
     }
     tracing::debug!(agent, pid = peer.pid, uid = peer.uid, resumes, "agent connected");
-    Ok(Some(welcome.key))
+    Ok(Greeted::Ledger(welcome.key))
 }
 
-async fn receive_hello(stream: &UnixStream) -> Result<Option<(Hello, Option<OwnedFd>)>, Refusal> {
+/// Holds a peer against the rules; only if there are any is it asked about in full.
+fn admit(peer: &Peer, context: &Context) -> Result<(), Refusal> {
+    let registry = context.registry.borrow();
+    match registry.rules() {
+        [] => Ok(()),
+        rules => allow::check(rules, &peer.identity()),
+    }
+}
+
+/// A hello, and what came with it.
+struct Received {
+    hello: Hello,
+    file: Option<OwnedFd>,
+    /// What follows its line.
+    rest: Vec<u8>,
+}
+
+async fn receive_hello(stream: &UnixStream) -> Result<Option<Received>, Refusal> {
     let refused = |violation: Violation| Refusal {
         reason: violation.reason,
         text: violation.text,
@@ -271,8 +332,8 @@ async fn receive_hello(stream: &UnixStream) -> Result<Option<(Hello, Option<Owne
             }
             Ok(_) => {}
         }
-        if let Frame::Hello(hello) = protocol::decode(&line).map_err(refused)? {
-            return Ok(Some((hello, file)));
+        if let Frame::Hello { hello, length } = protocol::decode(&line).map_err(refused)? {
+            return Ok(Some(Received { hello, file, rest: line.split_off(length) }));
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The options of `[agents]`, as `config/musterd.toml` explains them.
 
+use super::allow::Rule;
 use crate::units;
 use serde::Deserialize;
 use std::path::PathBuf;
@@ -20,8 +21,8 @@ pub struct Options {
     pub socket_mode: u32,
     /// Its group; empty: that of the daemon.
     pub socket_group: String,
-    /// Users who may report; empty: all who can open the socket.
-    pub allow_uids: Vec<u32>,
+    /// Who may report; no rule: all who can open the socket.
+    pub allow: Vec<Rule>,
     /// Connections at one time.
     pub max_connections: usize,
     /// Names of agents that are kept.

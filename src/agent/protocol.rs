@@ -28,6 +28,21 @@ pub struct Hello {
     pub framework: String,
     /// How often it promises to show life.
     pub heartbeat: Option<Duration>,
+    /// How it reports.
+    pub mode: Mode,
+}
+
+/// How an agent reports.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// In a ledger that is handed over to it.
+    #[default]
+    Ledger,
+    /// In lines, from which the daemon writes a ledger.
+    Lines {
+        /// What it may go on with by another connection; nothing when this is the only one.
+        session: Option<String>,
+    },
 }
 
 /// What a peer has done wrong, in words for it and for the log.
@@ -51,7 +66,12 @@ pub enum Frame {
     /// The line goes on.
     Incomplete,
     /// A whole hello.
-    Hello(Hello),
+    Hello {
+        /// Who it is.
+        hello: Hello,
+        /// Bytes of the line. In [`Mode::Lines`] others may follow.
+        length: usize,
+    },
 }
 
 #[derive(Deserialize)]
@@ -62,6 +82,8 @@ struct Line {
     version: Option<String>,
     framework: Option<String>,
     heartbeat_seconds: Option<f64>,
+    mode: Option<String>,
+    session: Option<String>,
 }
 
 /// Reads the first line of a connection from all the bytes that have come so far.
@@ -78,11 +100,14 @@ pub fn decode(bytes: &[u8]) -> Result<Frame, Violation> {
         return Ok(Frame::Incomplete);
     };
     let (line, rest) = bytes.split_at(end);
-    if rest.len() > 1 {
-        let text = "more than one line; a client says hello and then nothing".to_owned();
+    let hello = parse(line)?;
+    if rest.len() > 1 && hello.mode == Mode::Ledger {
+        let text = "more than one line; a client says hello and then nothing, unless it has said \
+                    \"mode\":\"lines\""
+            .to_owned();
         return Err(Violation { reason: "malformed", text });
     }
-    parse(line).map(Frame::Hello)
+    Ok(Frame::Hello { hello, length: end + 1 })
 }
 
 fn parse(line: &[u8]) -> Result<Hello, Violation> {
@@ -119,7 +144,26 @@ fn parse(line: &[u8]) -> Result<Hello, Violation> {
             )));
         }
     };
+    let mode = match (line.mode.as_deref(), line.session) {
+        (None | Some("ledger"), None) => Mode::Ledger,
+        (Some("lines"), None) => Mode::Lines { session: None },
+        (Some("lines"), Some(session)) if is_name(&session) => {
+            Mode::Lines { session: Some(session) }
+        }
+        (Some("lines"), Some(session)) => {
+            return Err(malformed(format!(
+                "session {session:?}: wanted 1 to {NAME_LIMIT} of A-Z a-z 0-9 _ . -"
+            )));
+        }
+        (None | Some("ledger"), Some(_)) => {
+            return Err(malformed("a session is for \"mode\":\"lines\"".to_owned()));
+        }
+        (Some(mode), _) => {
+            return Err(malformed(format!("mode {mode:?}: wanted \"ledger\" or \"lines\"")));
+        }
+    };
     Ok(Hello {
+        mode,
         agent: line.agent,
         client: text("client", line.client)?,
         version: text("version", line.version)?,
@@ -141,6 +185,12 @@ pub fn welcome_new(size: usize, duration_schema: i32) -> String {
 #[must_use]
 pub fn welcome_back() -> String {
     "{\"musterd\":1,\"ok\":true,\"ledger\":\"resumed\"}\n".to_owned()
+}
+
+/// The answer to a hello in [`Mode::Lines`]; `applied` is the number of the last line that counts.
+#[must_use]
+pub fn welcome_lines(applied: u64) -> String {
+    format!("{{\"musterd\":1,\"ok\":true,\"mode\":\"lines\",\"applied\":{applied}}}\n")
 }
 
 /// The answer to a hello that is refused; `retry` when it may be granted another time.
@@ -165,7 +215,9 @@ mod tests {
         let line =
             br#"{"musterd":1,"agent":"a-1.B_","client":null,"heartbeat_seconds":1.5,"x":[]}"#;
         assert_eq!(decode(line), Ok(Frame::Incomplete));
-        let Ok(Frame::Hello(hello)) = decode(&[line, &b"\n"[..]].concat()) else { panic!() };
+        let whole = [line, &b"\n"[..]].concat();
+        let Ok(Frame::Hello { hello, length }) = decode(&whole) else { panic!() };
+        assert_eq!((length, &hello.mode), (whole.len(), &Mode::Ledger));
         assert_eq!(hello.agent, "a-1.B_");
         assert_eq!(hello.heartbeat, Some(Duration::from_millis(1500)));
         assert_eq!(hello.client, "");
@@ -195,8 +247,33 @@ mod tests {
     }
 
     #[test]
+    fn lines_may_follow_where_lines_are_meant() {
+        let mode = |text: &str| match decode(
+            format!("{{\"musterd\":1,\"agent\":\"a\",{text}}}\n{{").as_bytes(),
+        ) {
+            Ok(Frame::Hello { hello, .. }) => Ok(hello.mode),
+            Ok(Frame::Incomplete) => panic!(),
+            Err(violation) => Err(violation.text),
+        };
+        assert_eq!(mode("\"mode\":\"lines\""), Ok(Mode::Lines { session: None }));
+        let session = Some("s-1".to_owned());
+        assert_eq!(mode("\"mode\":\"lines\",\"session\":\"s-1\""), Ok(Mode::Lines { session }));
+        for (text, words) in [
+            ("\"mode\":\"ledger\"", "more than one line"),
+            ("\"mode\":\"line\"", "mode \"line\""),
+            ("\"mode\":\"lines\",\"session\":\"\"", "session \"\""),
+            ("\"session\":\"a\"", "a session is for"),
+        ] {
+            let error = mode(text).unwrap_err();
+            assert!(error.contains(words), "{text}: {error}");
+        }
+    }
+
+    #[test]
     fn answers_are_one_line_of_json() {
-        for answer in [welcome_new(4096, 5), welcome_back(), refusal("a \"b\"\n", true)] {
+        for answer in
+            [welcome_new(4096, 5), welcome_back(), welcome_lines(7), refusal("a \"b\"\n", true)]
+        {
             assert_eq!(answer.matches('\n').count(), 1);
             let value: serde_json::Value = serde_json::from_str(&answer).unwrap();
             assert_eq!(value["musterd"], 1);

@@ -7,16 +7,18 @@
 
 mod admission;
 mod agent;
+mod lines;
 
 pub use admission::{Keepsake, Refusal, Welcome};
 pub(super) use agent::RETURN_TIME;
 pub use agent::{Agent, Live};
 
+use super::allow::Rule;
 use super::health::{Presence, State};
 use super::kept::{self, Kept};
+use super::label::Label;
 use super::ledger::{Faults, Ledger};
 use super::options::Options;
-use super::peer::Peer;
 use crate::process::AgentRoot;
 use admission::Origin;
 use std::collections::BTreeMap;
@@ -76,6 +78,12 @@ impl Registry {
         self.options = options;
     }
 
+    /// Who may report.
+    #[must_use]
+    pub fn rules(&self) -> &[Rule] {
+        &self.options.allow
+    }
+
     /// Every agent that is to be shown, by name: not those that have been gone for long.
     pub fn agents(&self) -> impl Iterator<Item = (&str, &Agent)> {
         let shown = self.agents.iter().filter(|(_, agent)| !agent.is_long_gone);
@@ -90,15 +98,14 @@ impl Registry {
 
     fn add_ledger(
         &mut self,
-        name: &str,
-        peer: &Peer,
+        label: &Label,
         ledger: Ledger,
         key: Key,
         origin: Origin,
         now: Duration,
     ) {
-        let agent = self.agents.entry(name.to_owned()).or_default();
-        agent.uid = Some(peer.uid);
+        let agent = self.agents.entry(label.agent.clone()).or_default();
+        agent.uid = Some(label.uid);
         agent.running(now);
         // What the agent's other ledgers have counted since the last look is recent.
         agent.add_up();
@@ -106,12 +113,13 @@ impl Registry {
         agent.live.push(Live {
             key,
             ledger,
-            uid: peer.uid,
-            pid: peer.pid,
+            uid: label.uid,
+            pid: label.pid,
             connected: true,
             stored: origin.stored,
             is_from_before: origin.is_from_before,
             counted: Faults::default(),
+            lines: origin.lines,
         });
         // What a ledger brings along from before belongs to no window of ours.
         agent.add_up();
@@ -153,6 +161,7 @@ impl Registry {
         let closed = live.ledger.is_closed();
         // The buckets in use stay in use, whichever ledger is retired first.
         agent.retired.keep_shapes(&agent.current);
+        agent.remember_session(live.lines.as_ref());
         let before = agent.retired.finished();
         let faults = live.ledger.retire(&mut agent.retired);
         let requests = agent.retired.finished() - before;
@@ -283,6 +292,7 @@ impl Registry {
                 totals: agent.retired.clone(),
                 restarts: agent.restarts,
                 exits: agent.exits.clone(),
+                sessions: agent.sessions.clone(),
             };
             (name.as_str(), kept)
         });

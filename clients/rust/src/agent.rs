@@ -14,7 +14,8 @@ const PRIVATE_SIZE: usize = 256 << 10;
 /// Error categories, and models, after which the next ones count as `other`.
 const SERIES_LIMIT: usize = 100;
 const OTHER: &str = "other";
-const DEFAULT_SOCKET: &str = "/run/musterd/agent.sock";
+/// Where the daemon listens unless it is told otherwise.
+pub const DEFAULT_SOCKET: &str = "/run/musterd/agent.sock";
 
 /// How a request ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -45,6 +45,9 @@ pub mod header {
     pub const UNSLOTTED_ENDED: usize = 160;
     /// Series that found no room.
     pub const RECORDS_REFUSED: usize = 168;
+    /// In a ledger that the daemon writes for a program that sends lines: the number of the last line that
+    /// is in it.
+    pub const APPLIED: usize = 176;
     /// Number of pairs in the journal; the pairs lie below it.
     pub const JOURNAL_COUNT: usize = 496;
 }

@@ -16,13 +16,13 @@
 //! ```
 //!
 //! The layout of the memory is specified in `docs/ledger.md`; the daemon reads it with this
-//! crate's [`layout`] and [`memory`].
+//! crate's [`layout`] and [`memory`], and writes with its [`writer`] for programs that have no client.
 
 mod agent;
 mod connection;
 pub mod layout;
 pub mod memory;
-mod writer;
+pub mod writer;
 
-pub use agent::{Agent, Builder, Request, Status};
+pub use agent::{Agent, Builder, DEFAULT_SOCKET, Request, Status};
 pub use writer::write_header;

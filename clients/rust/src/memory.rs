@@ -45,10 +45,28 @@ impl Memory {
         if size < 8 || size > limit {
             return Err(refuse(&format!("{size} bytes, wanted 8 to {limit}")));
         }
+        Self::map_shared(&file, 0, size)
+    }
+
+    /// Maps `size` bytes of a file that is the caller's own, from `offset`, a multiple of 4096. Nobody else
+    /// may be able to shorten it: whoever then touches the memory is killed (SIGBUS).
+    ///
+    /// # Errors
+    /// `InvalidData` when the file is not that long; else what the kernel said.
+    pub fn map_own(file: impl AsFd, offset: u64, size: usize) -> io::Result<Self> {
+        let length = u64::try_from(fstat(&file)?.st_size).unwrap_or(0);
+        if size < 8 || length < offset.saturating_add(size as u64) {
+            let what = format!("{length} bytes, wanted {size} from {offset}");
+            return Err(io::Error::new(io::ErrorKind::InvalidData, what));
+        }
+        Self::map_shared(&file, offset, size)
+    }
+
+    fn map_shared(file: &impl AsFd, offset: u64, size: usize) -> io::Result<Self> {
         let access = ProtFlags::READ | ProtFlags::WRITE;
         // SAFETY: a new mapping at an address of the kernel's choice disturbs no other memory.
         let start =
-            unsafe { mmap(std::ptr::null_mut(), size, access, MapFlags::SHARED, &file, 0) }?;
+            unsafe { mmap(std::ptr::null_mut(), size, access, MapFlags::SHARED, file, offset) }?;
         let start = NonNull::new(start.cast::<AtomicU64>())
             .ok_or_else(|| io::Error::other("mmap gave address 0"))?;
         Ok(Self(Inner::Mapped { start, words: size / 8 }))
@@ -65,8 +83,8 @@ impl Memory {
     pub fn words(&self) -> &[AtomicU64] {
         match &self.0 {
             // SAFETY: `start` is page-aligned and the start of `words` mapped words that stay
-            // mapped for as long as `self` lives, and the file behind them is sealed, so none can
-            // vanish. Others may write them at any time, which atomic words allow.
+            // mapped for as long as `self` lives, and the file behind them is sealed or nobody else's, so
+            // none can vanish. Others may write them at any time, which atomic words allow.
             Inner::Mapped { start, words } => unsafe {
                 std::slice::from_raw_parts(start.as_ptr(), *words)
             },

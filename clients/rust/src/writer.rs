@@ -12,15 +12,15 @@ use crate::memory::Memory;
 
 /// Where a published series has its values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Series {
+pub struct Series {
     values: usize,
 }
 
 /// The buckets of a published histogram, ready to find the right ones for a value.
 #[derive(Clone, Debug)]
-pub(crate) struct HistogramSeries {
-    /// Where its record begins.
-    record: usize,
+pub struct HistogramSeries {
+    /// Where its record begins, if it may be given another shape.
+    record: Option<usize>,
     series: Series,
     shape: Shape,
     /// Upper bounds of the buckets of one octave, as fractions in (0.5, 1].
@@ -29,7 +29,7 @@ pub(crate) struct HistogramSeries {
 
 /// A request in flight, and the ledger that it began in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Flight {
+pub struct Flight {
     place: Place,
     ledger: u32,
 }
@@ -44,15 +44,16 @@ enum Place {
 /// One update of several words: gathered first, then written so that it counts wholly or not at
 /// all.
 #[derive(Debug, Default)]
-pub(crate) struct Update {
+pub struct Update {
     pairs: [(usize, u64); JOURNAL_LIMIT],
     count: usize,
 }
 
 impl Update {
-    /// Sets a word. What is over the journal's limit is left out; no update of this client is.
+    /// Sets a word. What is over the journal's limit is left out; no update of this crate or of the daemon
+    /// is.
     #[inline]
-    fn set(&mut self, offset: usize, value: u64) {
+    pub fn set(&mut self, offset: usize, value: u64) {
         if let Some(pair) = self.pairs.get_mut(self.count) {
             *pair = (offset, value);
             self.count += 1;
@@ -60,9 +61,9 @@ impl Update {
     }
 }
 
-/// Writes one ledger.
+/// Writes one ledger. One writer at a time: nothing here takes turns.
 #[derive(Debug)]
-pub(crate) struct Writer {
+pub struct Writer {
     memory: Memory,
     /// Slots that are free, used as a stack so that few cache lines are touched.
     free: Vec<u8>,
@@ -72,15 +73,36 @@ pub(crate) struct Writer {
 
 impl Writer {
     /// A ledger of this process alone, for as long as there is no daemon to give one.
-    pub(crate) fn private(size: usize) -> Self {
+    pub fn private(size: usize) -> Self {
         let memory = Memory::private(size);
         write_header(&memory, [0, 0]);
         Self { memory, free: all_slots(), ledger: 0 }
     }
 
+    /// Goes on with a ledger whose writer has ended: an update that it was in the midst of is completed.
+    #[must_use]
+    pub fn resume(memory: Memory) -> Self {
+        let count = usize::try_from(memory.load_published(header::JOURNAL_COUNT));
+        for index in 0..count.unwrap_or(0).min(JOURNAL_LIMIT) {
+            let pair = journal_pair(index);
+            let offset = usize::try_from(memory.load(pair)).unwrap_or(usize::MAX);
+            memory.store(offset, memory.load(pair + 8));
+        }
+        memory.publish(header::JOURNAL_COUNT, 0);
+        let mut free = all_slots();
+        free.retain(|slot| memory.load(slot_offset(*slot)) == 0);
+        Self { memory, free, ledger: 0 }
+    }
+
+    /// The ledger.
+    #[must_use]
+    pub fn memory(&self) -> &Memory {
+        &self.memory
+    }
+
     /// Moves everything into the ledger that the daemon has given. Offsets stay what they are.
     /// `false`, and nothing is moved, when the records do not fit.
-    pub(crate) fn move_into(&mut self, memory: Memory) -> bool {
+    pub fn move_into(&mut self, memory: Memory) -> bool {
         let end = self.records_end();
         if end > memory.size() {
             return false;
@@ -103,7 +125,7 @@ impl Writer {
 
     /// Starts anew on an empty ledger: the same records, all zero. Requests in flight have been
     /// counted as aborted with the old ledger.
-    pub(crate) fn start_anew(&mut self, memory: Memory, values: &[(Series, usize)]) -> bool {
+    pub fn start_anew(&mut self, memory: Memory, values: &[(Series, usize)]) -> bool {
         // What is zeroed here is the old ledger's memory, whose counts the daemon has taken over.
         for (series, words) in values {
             for word in 0..*words {
@@ -127,7 +149,7 @@ impl Writer {
 
     /// Appends a record of one value word. `None`, counted in the ledger, where there is no room
     /// or a text is too long.
-    pub(crate) fn append(
+    pub fn append(
         &mut self,
         kind: Kind,
         name: &str,
@@ -138,7 +160,7 @@ impl Writer {
     }
 
     /// Appends a histogram.
-    pub(crate) fn append_histogram(
+    pub fn append_histogram(
         &mut self,
         shape: Shape,
         name: &str,
@@ -150,7 +172,7 @@ impl Writer {
 
     /// Appends a histogram whose record has room for so many values in all, so that it can be given
     /// [another shape](Self::reshape).
-    pub(crate) fn append_histogram_with_room(
+    pub fn append_histogram_with_room(
         &mut self,
         shape: Shape,
         room: usize,
@@ -161,29 +183,29 @@ impl Writer {
         let record = self.records_end();
         let encoded = encode_record(Kind::Histogram, Some(&shape), room, name, labels, help);
         let series = self.append_record(encoded)?;
-        Some(HistogramSeries { record, series, octave: octave(shape.schema), shape })
+        Some(HistogramSeries { record: Some(record), ..HistogramSeries::at(series.values, shape) })
     }
 
     /// Gives a histogram without labels and help, in memory that no daemon reads, buckets of another
     /// schema. What it has counted goes where the middle of its old bucket lies: into the right one
     /// where that is coarser. The histogram as it was, where its record has no room.
-    pub(crate) fn reshape(
+    pub fn reshape(
         &self,
         old: HistogramSeries,
         shape: Shape,
         room: usize,
         name: &str,
     ) -> HistogramSeries {
+        let Some(record) = old.record.filter(|_| shape != old.shape) else { return old };
         let encoded = encode_record(Kind::Histogram, Some(&shape), room, name, &[], "");
-        let size = self.memory.load(old.record) & 0xffff_ffff;
+        let size = self.memory.load(record) & 0xffff_ffff;
         let fitting = encoded.filter(|(bytes, _)| bytes.len() as u64 == size);
-        let Some((bytes, values)) = fitting.filter(|_| shape != old.shape) else { return old };
+        let Some((bytes, values)) = fitting else { return old };
         let counts: Vec<u64> =
             (0..old.words()).map(|word| self.memory.load(old.series.values + 8 * word)).collect();
-        let series = Series { values: old.record + values };
         let new =
-            HistogramSeries { record: old.record, series, octave: octave(shape.schema), shape };
-        self.write_record(old.record, &bytes);
+            HistogramSeries { record: Some(record), ..HistogramSeries::at(record + values, shape) };
+        self.write_record(record, &bytes);
         for (word, count) in counts.into_iter().enumerate().filter(|(_, count)| *count > 0) {
             let place = new.series.values + 8 * new.word_of(&old, word);
             // The sum has its place to itself.
@@ -214,7 +236,7 @@ impl Writer {
 
     /// Marks a request as begun.
     #[inline]
-    pub(crate) fn begin(&mut self, now: u64) -> Flight {
+    pub fn begin(&mut self, now: u64) -> Flight {
         let place = match self.free.pop() {
             Some(slot) => {
                 // 0 would say that the slot is free.
@@ -230,15 +252,34 @@ impl Writer {
         Flight { place, ledger: self.ledger }
     }
 
+    /// Takes a slot for a request as part of an update; `None` when there is none.
+    pub fn begin_in(&mut self, now: u64, update: &mut Update) -> Option<u8> {
+        let slot = self.free.pop()?;
+        update.set(slot_offset(slot), now.max(1));
+        Some(slot)
+    }
+
+    /// The request that holds a slot.
+    #[must_use]
+    pub fn flight(&self, slot: u8) -> Flight {
+        Flight { place: Place::Slot(slot), ledger: self.ledger }
+    }
+
+    /// When the request that holds a slot began; 0 for a free one.
+    #[must_use]
+    pub fn begun(&self, slot: u8) -> u64 {
+        self.memory.load(slot_offset(slot))
+    }
+
     /// Whether a request began in a ledger that has been retired, and so has been counted.
     #[inline]
-    pub(crate) fn is_counted(&self, flight: Flight) -> bool {
+    pub fn is_counted(&self, flight: Flight) -> bool {
         flight.ledger != self.ledger
     }
 
     /// Adds the end of a flight to an update.
     #[inline]
-    pub(crate) fn end(&mut self, flight: Flight, update: &mut Update) {
+    pub fn end(&mut self, flight: Flight, update: &mut Update) {
         match flight.place {
             Place::Slot(slot) => {
                 update.set(slot_offset(slot), 0);
@@ -253,13 +294,24 @@ impl Writer {
 
     /// Adds `count` to a counter, as part of an update.
     #[inline]
-    pub(crate) fn add(&self, series: Series, count: u64, update: &mut Update) {
+    pub fn add(&self, series: Series, count: u64, update: &mut Update) {
         update.set(series.values, self.memory.load(series.values).wrapping_add(count));
+    }
+
+    /// Adds to a counter of fractions, as part of an update.
+    pub fn add_fraction(&self, series: Series, amount: f64, update: &mut Update) {
+        let sum = f64::from_bits(self.memory.load(series.values)) + amount;
+        update.set(series.values, sum.to_bits());
+    }
+
+    /// Sets a gauge, as part of an update.
+    pub fn set(&self, series: Series, value: f64, update: &mut Update) {
+        update.set(series.values, value.to_bits());
     }
 
     /// Adds an observation to a histogram, as part of an update. Not a number counts nowhere.
     #[inline]
-    pub(crate) fn observe(&self, histogram: &HistogramSeries, value: f64, update: &mut Update) {
+    pub fn observe(&self, histogram: &HistogramSeries, value: f64, update: &mut Update) {
         if value.is_nan() {
             return;
         }
@@ -274,7 +326,7 @@ impl Writer {
 
     /// Writes an update: once its count is stored, it counts, wherever the process is stopped.
     #[inline]
-    pub(crate) fn commit(&mut self, update: &Update) {
+    pub fn commit(&mut self, update: &Update) {
         let pairs = update.pairs.get(..update.count).unwrap_or_default();
         for (index, (offset, value)) in pairs.iter().enumerate() {
             let pair = journal_pair(index);
@@ -291,22 +343,40 @@ impl Writer {
 
     /// Shows life.
     #[inline]
-    pub(crate) fn heartbeat(&self, now: u64) {
+    pub fn heartbeat(&self, now: u64) {
         self.memory.store(header::HEARTBEAT, now);
     }
 
     /// Says that the agent has ended this ledger on purpose.
-    pub(crate) fn close(&self) {
+    pub fn close(&self) {
         self.memory.publish(header::CLOSED, 1);
     }
 }
 
+impl Series {
+    /// The series whose values begin at an offset.
+    #[must_use]
+    pub fn at(values: usize) -> Self {
+        Self { values }
+    }
+}
+
 impl HistogramSeries {
-    pub(crate) fn series(&self) -> Series {
+    /// The histogram whose values begin at an offset.
+    #[must_use]
+    pub fn at(values: usize, shape: Shape) -> Self {
+        Self { record: None, series: Series { values }, octave: octave(shape.schema), shape }
+    }
+
+    /// Where its values are.
+    #[must_use]
+    pub fn series(&self) -> Series {
         self.series
     }
 
-    pub(crate) fn words(&self) -> usize {
+    /// How many they are.
+    #[must_use]
+    pub fn words(&self) -> usize {
         self.shape.words()
     }
 
@@ -552,6 +622,30 @@ mod tests {
         let long = "x".repeat(257);
         assert!(writer.append(Kind::Counter, names::ERRORS, &[("category", &long)], "").is_none());
         assert_eq!(writer.memory.load(header::RECORDS_REFUSED), 2);
+    }
+
+    #[test]
+    fn a_ledger_goes_on_after_its_writer() {
+        let memory = Memory::private(64 << 10);
+        write_header(&memory, [1, 2]);
+        let mut writer = Writer::resume(memory);
+        let series = writer.append(Kind::Counter, names::REQUESTS, &[("status", "success")], "");
+        let series = series.unwrap();
+        let mut update = Update::default();
+        let slot = writer.begin_in(7, &mut update).unwrap();
+        writer.commit(&update);
+        // Killed once the update is in the journal, and before it is carried out.
+        for (index, (offset, value)) in
+            [(slot_offset(slot), 0), (series.values, 5)].iter().enumerate()
+        {
+            writer.memory.store(journal_pair(index), *offset as u64);
+            writer.memory.store(journal_pair(index) + 8, *value);
+        }
+        writer.memory.store(header::JOURNAL_COUNT, 2);
+        assert_eq!(writer.begun(slot), 7);
+        let writer = Writer::resume(writer.memory);
+        assert_eq!((writer.begun(slot), writer.memory.load(series.values)), (0, 5));
+        assert_eq!((writer.free.len(), writer.memory.load(header::JOURNAL_COUNT)), (SLOT_COUNT, 0));
     }
 
     #[test]

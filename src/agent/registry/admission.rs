@@ -6,6 +6,7 @@
 use super::{Key, Registry};
 use crate::agent::label::Label;
 use crate::agent::ledger::Ledger;
+use crate::agent::lines::folder::OwnLedger;
 use crate::agent::options::LEDGER_SIZES;
 use crate::agent::peer::Peer;
 use crate::agent::protocol::{self, Hello};
@@ -46,9 +47,11 @@ pub struct Refusal {
 }
 
 /// Where a ledger comes from.
+#[derive(Default)]
 pub(super) struct Origin {
     pub(super) stored: Option<String>,
     pub(super) is_from_before: bool,
+    pub(super) lines: Option<OwnLedger>,
 }
 
 enum Resumed {
@@ -98,8 +101,8 @@ impl Registry {
                     .filter(|label| label.is_of(&hello.agent, peer))
                     .map(|label| Keepsake { label, file });
                 let stored = keepsake.as_ref().map(|kept| kept.label.ledger_name());
-                let origin = Origin { stored, is_from_before: true };
-                self.add_ledger(&hello.agent, peer, *ledger, key, origin, now);
+                let origin = Origin { stored, is_from_before: true, lines: None };
+                self.add_ledger(&label, *ledger, key, origin, now);
                 (protocol::welcome_back(), None)
             }
             None => {
@@ -112,12 +115,12 @@ impl Registry {
                 let name = label.file_name();
                 let (ledger, file) =
                     Ledger::create(&name, size, self.options.max_series).map_err(failed)?;
-                let kept = Keepsake { label, file: file.try_clone().map_err(failed)? };
-                let stored = Some(kept.label.ledger_name());
-                keepsake = Some(kept);
+                let kept = file.try_clone().map_err(failed)?;
                 let answer = protocol::welcome_new(ledger.size(), self.options.duration_schema);
-                let origin = Origin { stored, is_from_before: false };
-                self.add_ledger(&hello.agent, peer, ledger, key, origin, now);
+                let stored = Some(label.ledger_name());
+                let origin = Origin { stored, ..Origin::default() };
+                self.add_ledger(&label, ledger, key, origin, now);
+                keepsake = Some(Keepsake { label, file: kept });
                 (answer, Some(file))
             }
         };
@@ -127,16 +130,13 @@ impl Registry {
         Ok(Welcome { key, answer, file, keepsake })
     }
 
-    fn admit(&self, hello: &Hello, peer: &Peer) -> Result<(), Refusal> {
+    pub(super) fn admit(&self, hello: &Hello, peer: &Peer) -> Result<(), Refusal> {
         let refuse = |reason, retry, text| Err(Refusal { reason, text, retry });
         let uid = peer.uid;
-        if !self.options.allow_uids.is_empty() && !self.options.allow_uids.contains(&uid) {
-            let text = format!("user {uid} is not in [agents] allow_uids");
-            return refuse("not_allowed", false, text);
-        }
         match self.agents.get(&hello.agent) {
             Some(agent) if agent.uid.is_some_and(|owner| owner != uid) => {
-                let text = format!("agent name {:?} belongs to another user", hello.agent);
+                let text =
+                    format!("agent name {:?} belongs to another user than {uid}", hello.agent);
                 return refuse("name_taken", false, text);
             }
             None if self.agents.len() >= self.options.max_agents => {
@@ -148,7 +148,7 @@ impl Registry {
         Ok(())
     }
 
-    fn admit_ledger(&self, peer: &Peer) -> Result<(), Refusal> {
+    pub(super) fn admit_ledger(&self, peer: &Peer) -> Result<(), Refusal> {
         let (uid, limit) = (peer.uid, self.options.max_ledgers_per_uid);
         let ledgers = self.agents.values().flat_map(|agent| &agent.live);
         if ledgers.filter(|live| live.uid == uid).count() >= limit {
@@ -228,9 +228,8 @@ impl Registry {
         let is_over = ledger.is_retired() || ledger.is_closed();
         let key = Key(self.next_key);
         self.next_key += 1;
-        let peer = Peer { uid: label.uid, pid: label.pid, pidfd: None };
-        let origin = Origin { stored: Some(name), is_from_before: true };
-        self.add_ledger(&label.agent, &peer, ledger, key, origin, now);
+        let origin = Origin { stored: Some(name), is_from_before: true, lines: None };
+        self.add_ledger(&label, ledger, key, origin, now);
         if let Some((_, agent, place)) = self.find(key)
             && let Some(live) = agent.live.get_mut(place)
         {

@@ -6,6 +6,7 @@ use super::Key;
 use crate::agent::health::{Health, Judgement, Observations, Presence, State};
 use crate::agent::kept::Kept;
 use crate::agent::ledger::{Activity, Faults, FileId, Ledger};
+use crate::agent::lines::folder::OwnLedger;
 use crate::agent::protocol::Hello;
 use crate::agent::totals::Totals;
 use crate::agent::window::Window;
@@ -42,6 +43,9 @@ pub struct Agent {
     pub(in crate::agent) is_supervised: bool,
     pub(in crate::agent) restarts: u64,
     pub(in crate::agent) exits: BTreeMap<String, u64>,
+    /// Sessions of lines whose ledgers have been retired, with the number of the last line that is
+    /// counted of each; the last one to end is the last.
+    pub(super) sessions: Vec<(String, u64)>,
 }
 
 /// A ledger in use.
@@ -58,6 +62,8 @@ pub struct Live {
     pub(super) is_from_before: bool,
     /// Faults that have been added to the registry's own count.
     pub(super) counted: Faults,
+    /// Where the daemon writes it itself, for a program that sends lines.
+    pub(super) lines: Option<OwnLedger>,
 }
 
 /// How long agents may take to come back with their ledgers after a restart of the daemon, until
@@ -71,6 +77,7 @@ impl Agent {
             retired: kept.totals,
             restarts: kept.restarts,
             exits: kept.exits,
+            sessions: kept.sessions,
             awaited: (kept.live > 0).then(|| (kept.live, now + RETURN_TIME)),
             ..Self::default()
         };

@@ -8,7 +8,8 @@
 //!
 //! Must not know when or why a process is made or ended.
 
-use super::{stat, user};
+use super::stat;
+use crate::accounts;
 use crate::open_files;
 use crate::pidfd::{self, Watch};
 use crate::supervisor::machine::Signal;
@@ -82,7 +83,7 @@ fn inherited(
 /// Lets a command run as a user, with the user's own group and no other: std drops the groups of
 /// root when it sets a user's number.
 fn run_as(command: &mut Command, name: &str) -> Result<(), String> {
-    let user = user::find(name)?;
+    let user = accounts::user(name)?;
     let own = geteuid();
     if own.is_root() {
         command.uid(user.uid).gid(user.gid);

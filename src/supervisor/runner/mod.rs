@@ -4,8 +4,7 @@
 
 mod exec;
 pub(super) mod record;
-mod stat;
-mod user;
+pub(crate) mod stat;
 
 use super::machine::{Action, Event, Phase, Signal, State, step};
 use super::options::Definition;

@@ -11,17 +11,17 @@ const LIMIT: u64 = 4096;
 
 /// Part of a process's line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Stat {
+pub(crate) struct Stat {
     /// Whether it has ended and only waits for its parent to notice.
-    pub(super) ended: bool,
+    pub(crate) ended: bool,
     /// Its process group.
     pub(super) group: i32,
     /// When it was started, in clock ticks since boot: with its number, the process's identity.
-    pub(super) start_time: u64,
+    pub(crate) start_time: u64,
 }
 
 /// Reads a process's line; `None` if there is no such process.
-pub(super) fn read(pid: Pid) -> Option<Stat> {
+pub(crate) fn read(pid: Pid) -> Option<Stat> {
     read_path(&format!("/proc/{}/stat", pid.as_raw_nonzero()))
 }
 
