@@ -282,7 +282,10 @@ fn check(file: &File) -> Result<(), (String, String)> {
         ("agents.max_connections", file.agents.max_connections),
         ("agents.max_agents", file.agents.max_agents),
         ("agents.max_ledgers_per_uid", file.agents.max_ledgers_per_uid),
+        ("agents.max_ledgers_per_process", file.agents.max_ledgers_per_process),
         ("agents.max_series", file.agents.max_series),
+        ("agents.max_total_series", file.agents.max_total_series),
+        ("agents.max_families", file.agents.max_families),
     ];
     let times = [
         ("http.header_timeout", file.http.header_timeout),
@@ -323,6 +326,18 @@ fn check(file: &File) -> Result<(), (String, String)> {
         let (least, most) = (DURATION_SCHEMAS.start(), DURATION_SCHEMAS.end());
         let text = format!("agents.duration_schema is {schema}, wanted {least} to {most}");
         return Err(("agents.duration_schema".to_owned(), text));
+    }
+    if file.agents.max_ledger_memory < size {
+        let memory = file.agents.max_ledger_memory;
+        let text = format!(
+            "agents.max_ledger_memory is {memory} bytes, wanted at least one ledger's {size}"
+        );
+        return Err(("agents.max_ledger_memory".to_owned(), text));
+    }
+    let length = file.agents.max_label_length;
+    if !agent::options::LABEL_LENGTHS.contains(&length) {
+        let text = format!("agents.max_label_length is {length}, wanted 16 to 256");
+        return Err(("agents.max_label_length".to_owned(), text));
     }
     Ok(())
 }

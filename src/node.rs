@@ -213,8 +213,10 @@ impl crate::http::Node for Node {
         let now = clock::monotonic();
         let mut registry = self.registry.borrow_mut();
         log_changes(&registry.refresh(now));
-        let agents: Vec<_> =
-            registry.agents().map(|(name, agent)| export::describe(name, agent, now)).collect();
+        let agents: Vec<_> = registry
+            .agents()
+            .map(|(name, agent)| export::describe(&registry, name, agent, now))
+            .collect();
         serde_json::json!({ "agents": agents })
     }
 

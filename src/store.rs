@@ -13,8 +13,8 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 const FILE: &str = "agents.json";
-/// A file larger than this was not written by us.
-const SIZE_LIMIT: u64 = 256 << 20;
+/// A file larger than this was not written by us: `[agents] max_total_series` is what bounds it.
+const SIZE_LIMIT: u64 = 1 << 30;
 
 /// The folder of kept state.
 #[derive(Debug)]
@@ -69,7 +69,7 @@ impl Store {
 
     fn read(&self) -> io::Result<String> {
         if fs::metadata(&self.file)?.len() > SIZE_LIMIT {
-            return Err(io::Error::new(io::ErrorKind::FileTooLarge, "over 256 MiB"));
+            return Err(io::Error::new(io::ErrorKind::FileTooLarge, "over 1 GiB"));
         }
         fs::read_to_string(&self.file)
     }

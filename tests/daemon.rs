@@ -208,7 +208,9 @@ fn health_is_measured_and_tells_of_agents() {
     assert_eq!(health["agents"]["failing"]["state"], "unhealthy", "{body}");
     assert_eq!(health["health_checks"]["agents"]["status"], "unhealthy");
     assert_eq!((status, &health["status"]), (503, &"unhealthy".into()));
-    node.until_logged("agent failing is unhealthy: 100.0 % of the last 20 requests failed");
+    node.until_logged(
+        "agent failing is unhealthy, was healthy: 100.0 % of the last 20 requests failed",
+    );
 }
 
 #[test]

@@ -2,11 +2,11 @@
 //!
 //! Must not change anything: the registry is refreshed before.
 
-use super::calls::CallKind;
 use super::health::{Presence, State};
+use super::known;
 use super::registry::{Agent, Registry};
-use super::totals::{Durations, STATUSES};
-use crate::metric::{Batch, Family, Histogram, Native};
+use super::totals::STATUSES;
+use crate::metric::{Batch, Family};
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -23,11 +23,6 @@ const REQUESTS: Family = Family::counter(
     "agent_requests_total",
     &["agent", "status"],
     "Requests that have ended, by how; aborted are those that ended with their agent.",
-);
-const ERRORS: Family = Family::counter(
-    "agent_errors_total",
-    &["agent", "category"],
-    "Requests that failed or took too long, by the kind of fault.",
 );
 const SUCCESS_RATE: Family = Family::gauge(
     "agent_success_rate",
@@ -52,26 +47,6 @@ const QUANTILES: Family = Family::gauge(
     "How long requests of the last 5 minutes took, by quantile; off by at most 4.3 % where \
      [agents] duration_schema is 3, 1.1 % where it is 5.",
 );
-const TOKENS: Family = Family::counter(
-    "agent_tokens_total",
-    &["agent", "model", "type"],
-    "Tokens that models were sent (input) and have answered with (output).",
-);
-const LLM_DURATION: Family = Family::histogram(
-    "agent_llm_request_duration_seconds",
-    &["agent", "model", "outcome"],
-    "How long calls of language models took, by how they ended.",
-);
-const FIRST_TOKEN: Family = Family::histogram(
-    "agent_time_to_first_token_seconds",
-    &["agent", "model"],
-    "How long it took until models began to answer.",
-);
-const TOOL_DURATION: Family = Family::histogram(
-    "agent_tool_duration_seconds",
-    &["agent", "tool", "outcome"],
-    "How long calls of tools took, by how they ended.",
-);
 const HEALTH: Family = Family::gauge(
     "agent_health_status",
     &["agent", "state"],
@@ -90,8 +65,8 @@ const EXITS: Family = Family::counter(
 const LEDGER_FAULTS: Family = Family::counter(
     "musterd_ledger_faults_total",
     &["reason"],
-    "Things in ledgers that could not be used: records malformed, unknown, over the limit or \
-     without room, and ledgers not resumed.",
+    "What was wrong with ledgers, by reason: records malformed, of names unknown, invalid or in conflict, \
+     duplicate, over the limit or without room, label values too long, and ledgers not resumed.",
 );
 
 /// All families of this room.
@@ -100,16 +75,16 @@ pub const FAMILIES: &[Family] = &[
     UPTIME,
     INFO,
     REQUESTS,
-    ERRORS,
     SUCCESS_RATE,
     IN_FLIGHT,
     OLDEST,
     DURATION,
     QUANTILES,
-    TOKENS,
-    LLM_DURATION,
-    FIRST_TOKEN,
-    TOOL_DURATION,
+    known::ERRORS,
+    known::TOKENS,
+    known::LLM_DURATION,
+    known::FIRST_TOKEN,
+    known::TOOL_DURATION,
     HEALTH,
     RESTARTS,
     EXITS,
@@ -156,14 +131,6 @@ pub fn fill(registry: &Registry, now: Duration, batch: &mut Batch) {
             batch.sample(&[("agent", name), ("status", status)], number(count));
         }
     });
-    each(&ERRORS, &|batch, name, agent| {
-        if !agent.is_whole(now) {
-            return;
-        }
-        for (category, count) in &agent.current.errors {
-            batch.sample(&[("agent", name), ("category", category)], number(*count));
-        }
-    });
     each(&SUCCESS_RATE, &|batch, name, agent| {
         if let Some(rate) = agent.window.success_rate() {
             batch.sample(&[("agent", name)], rate);
@@ -180,7 +147,7 @@ pub fn fill(registry: &Registry, now: Duration, batch: &mut Batch) {
         if agent.is_whole(now)
             && let Some(durations) = &agent.current.durations
         {
-            histogram(batch, &[("agent", name)], durations);
+            batch.histogram(&[("agent", name)], &durations.as_histogram());
         }
     });
     each(&QUANTILES, &|batch, name, agent| {
@@ -190,37 +157,6 @@ pub fn fill(registry: &Registry, now: Duration, batch: &mut Batch) {
             }
         }
     });
-    each(&TOKENS, &|batch, name, agent| {
-        if !agent.is_whole(now) {
-            return;
-        }
-        for (model, types) in &agent.current.tokens {
-            for (kind, count) in types {
-                let labels = [("agent", name), ("model", model), ("type", kind)];
-                batch.sample(&labels, number(*count));
-            }
-        }
-    });
-    let calls = [
-        (&LLM_DURATION, CallKind::Model),
-        (&FIRST_TOKEN, CallKind::FirstToken),
-        (&TOOL_DURATION, CallKind::Tool),
-    ];
-    for (family, kind) in calls {
-        each(family, &|batch, name, agent| {
-            if !agent.is_whole(now) {
-                return;
-            }
-            for (call, durations) in
-                agent.current.calls.iter().filter(|(call, _)| call.kind == kind)
-            {
-                let labels =
-                    [("agent", name), (kind.label(), &call.what), ("outcome", &call.outcome)];
-                let count = if call.outcome.is_empty() { 2 } else { 3 };
-                histogram(batch, labels.get(..count).unwrap_or(&labels), durations);
-            }
-        });
-    }
     each(&HEALTH, &|batch, name, agent| {
         let Some(current) = agent.state() else { return };
         for (state, word) in State::ALL {
@@ -242,28 +178,16 @@ pub fn fill(registry: &Registry, now: Duration, batch: &mut Batch) {
     for (reason, count) in registry.faults() {
         batch.sample(&[("reason", reason)], number(*count));
     }
-}
-
-fn histogram(batch: &mut Batch, labels: &[(&str, &str)], durations: &Durations) {
-    let native = i8::try_from(durations.shape.schema).ok().map(|schema| Native {
-        schema,
-        zero_threshold: durations.shape.zero_threshold,
-        zero_count: durations.zero,
-        first: durations.shape.first,
-        counts: &durations.native,
-    });
-    let histogram = Histogram {
-        bounds: &durations.shape.bounds,
-        counts: &durations.classic,
-        sum: durations.sum,
-        native,
-    };
-    batch.histogram(labels, &histogram);
+    // What musterd knows and what agents have declared, all agents' series of a family together.
+    let group = registry.catalog().begin(batch);
+    for (_, agent) in registry.agents().filter(|(_, agent)| agent.is_whole(now)) {
+        agent.series.fill(batch, group);
+    }
 }
 
 /// One agent as `/api/v1/agents` shows it.
 #[must_use]
-pub fn describe(name: &str, agent: &Agent, now: Duration) -> Value {
+pub fn describe(registry: &Registry, name: &str, agent: &Agent, now: Duration) -> Value {
     let judgement = agent.judgement();
     let uptime = match agent.presence(now) {
         Presence::Running(uptime) => Some(uptime.as_secs_f64()),
@@ -274,6 +198,11 @@ pub fn describe(name: &str, agent: &Agent, now: Duration) -> Value {
         .iter()
         .zip(agent.current.requests)
         .map(|(status, count)| ((*status).to_owned(), count.into()))
+        .collect();
+    let errors: serde_json::Map<_, _> = agent
+        .series
+        .counts(known::ERRORS.name, registry.catalog())
+        .map(|(category, count)| (category.to_owned(), count.into()))
         .collect();
     let quantiles: serde_json::Map<_, _> = EXPORTED_QUANTILES
         .iter()
@@ -287,13 +216,13 @@ pub fn describe(name: &str, agent: &Agent, now: Duration) -> Value {
                 .ledger
                 .faults()
                 .by_reason()
-                .into_iter()
                 .filter(|(_, count)| *count > 0)
                 .map(|(reason, count)| (reason.to_owned(), count.into()))
                 .collect();
             json!({
                 "pid": live.pid,
                 "connected": live.connected,
+                "size": live.ledger.size(),
                 "series": live.ledger.series_count(),
                 "faults": faults,
             })
@@ -314,7 +243,9 @@ pub fn describe(name: &str, agent: &Agent, now: Duration) -> Value {
         "restarts": agent.restarts,
         "exits": agent.exits,
         "requests": requests,
-        "errors": agent.current.errors,
+        "errors": errors,
+        "series": agent.series.len(),
+        "refused": agent.series.complaints(),
         "success_rate": agent.window.success_rate(),
         "duration_quantiles_seconds": quantiles,
         "duration_quantiles_error": agent.window.relative_error(),
@@ -326,6 +257,6 @@ pub fn describe(name: &str, agent: &Agent, now: Duration) -> Value {
 
 /// Counts are exact up to 2^53, as in Prometheus itself.
 #[allow(clippy::cast_precision_loss)]
-fn number(count: u64) -> f64 {
+pub(super) fn number(count: u64) -> f64 {
     count as f64
 }

@@ -2,12 +2,14 @@
 //!
 //! Must not know where the text is kept.
 
-use super::totals::Totals;
+use super::series::KeptFamily;
+use super::totals::{Durations, Totals};
 use crate::names::is_name;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-const VERSION: u32 = 1;
+/// 2: errors, tokens and calls are series like any other.
+const VERSION: u32 = 2;
 
 /// One agent.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -18,11 +20,18 @@ pub(super) struct Kept {
     /// Ledgers in use, whose counts are not among the totals.
     pub(super) live: usize,
     pub(super) totals: Totals,
+    pub(super) series: Vec<KeptFamily>,
     pub(super) restarts: u64,
     pub(super) exits: BTreeMap<String, u64>,
     /// Sessions of lines, with the number of the last line that is among the totals.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) sessions: Vec<(String, u64)>,
+}
+
+impl Kept {
+    fn is_sound(&self) -> bool {
+        self.totals.durations.as_ref().is_none_or(Durations::is_sound)
+    }
 }
 
 /// What a text holds.
@@ -66,7 +75,10 @@ pub(super) fn read(text: &str) -> Result<Reading, String> {
     }
     let mut reading = Reading { folded: file.folded, ..Reading::default() };
     for (name, kept) in file.agents {
-        match serde_json::from_value(kept) {
+        match serde_json::from_value::<Kept>(kept) {
+            Ok(kept) if !kept.is_sound() => {
+                reading.unusable.push(format!("{name:?}: durations without all their buckets"));
+            }
             Ok(kept) if is_name(&name) => reading.agents.push((name, kept)),
             Ok(_) => reading.unusable.push(format!("{name:?}: no name of an agent")),
             Err(error) => reading.unusable.push(format!("{name:?}: {error}")),

@@ -7,16 +7,23 @@
 //!
 //! Must not know about sockets, names of agents or exposition.
 
-use super::calls::Call;
+mod record;
+
+use super::catalog::Catalog;
+use super::declaration::Declared;
+use super::faults::{Fault, Faults};
+use super::series::{Limits, RowId, SeriesTable};
 use super::totals::{ABORTED, STATUSES, Totals};
 use musterd_client::layout::{
-    CLASSIC_LIMIT, HEADER_SIZE, JOURNAL_LIMIT, Kind, LABEL_LIMIT, LABEL_NAME_LIMIT,
-    LABEL_VALUE_LIMIT, MAGIC, NAME_LIMIT, NATIVE_LIMIT, RECORD_HEAD, RECORDS, SLOT_COUNT, SLOTS,
-    Shape, VERSION, header, journal_pair, names,
+    HEADER_SIZE, JOURNAL_LIMIT, Kind, MAGIC, RECORD_HEAD, RECORDS, SLOT_COUNT, SLOTS, Shape,
+    VERSION, header, journal_pair, names,
 };
 use musterd_client::memory::Memory;
 use musterd_client::write_header;
+use record::Record;
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, fstat, ftruncate, memfd_create};
+use std::collections::HashSet;
+use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -32,55 +39,60 @@ pub struct Ledger {
     file: FileId,
     /// Where the next record is expected.
     parsed: usize,
-    /// How many there have been, those that are of no use included.
-    records: usize,
-    series: Vec<Series>,
-    max_series: usize,
+    /// Where the values of each record begin, and how many words they are, those that are of no use
+    /// included.
+    values: Vec<(u32, u32)>,
+    /// Hashes of names and labels, so that no series is there twice.
+    seen: HashSet<u64>,
+    hasher: RandomState,
+    numbers: Vec<Number>,
+    histograms: Vec<Histogram>,
+    max_records: usize,
+    /// Whether no more records are looked at.
+    is_given_up: bool,
     faults: Faults,
 }
 
-/// What was wrong with a ledger's contents, counted.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Faults {
-    /// Records that are not laid out as the specification says. The first ends the reading of
-    /// records, since nothing says where the next one begins.
-    pub malformed: u64,
-    /// Records of names, kinds or labels that musterd does not know.
-    pub unknown: u64,
-    /// Records over the limit of series.
-    pub over_limit: u64,
-    /// Series that the client found no room for.
-    pub no_room: u64,
+/// What an agent's ledgers are added up in.
+#[derive(Debug)]
+pub struct Books<'a> {
+    /// Its requests.
+    pub totals: &'a mut Totals,
+    /// All else.
+    pub series: &'a mut SeriesTable,
+    /// The families of all agents.
+    pub catalog: &'a mut Catalog,
+    /// How much an agent may have.
+    pub limits: &'a Limits,
 }
 
-impl Faults {
-    /// All of them, each with the word for `musterd_refused_total{reason}`.
-    #[must_use]
-    pub fn by_reason(&self) -> [(&'static str, u64); 4] {
-        [
-            ("malformed", self.malformed),
-            ("unknown", self.unknown),
-            ("over_limit", self.over_limit),
-            ("no_room", self.no_room),
-        ]
-    }
+/// A series of one word.
+#[derive(Debug)]
+struct Number {
+    values: u32,
+    what: What,
+    /// What was last read, so that only what has changed is added, and a counter that goes back is held.
+    held: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum What {
+    /// Requests that ended in one way.
+    Requests(usize),
+    Count(RowId),
+    /// A counter of fractions.
+    Sum(RowId),
+    Gauge(RowId),
 }
 
 #[derive(Debug)]
-struct Series {
-    values: usize,
-    what: What,
-    /// What was last read, so that a value that goes back is held.
+struct Histogram {
+    values: u32,
+    /// Its row; none for the durations of requests.
+    row: Option<RowId>,
+    /// Its buckets, which may be finer than those that it is added up in.
+    shape: Shape,
     held: Vec<u64>,
-}
-
-#[derive(Debug, PartialEq)]
-enum What {
-    Requests(usize),
-    Errors(String),
-    Tokens { model: String, kind: String },
-    Durations(Shape),
-    Call(Call, Shape),
 }
 
 /// What a ledger says at one moment, besides its totals.
@@ -99,7 +111,7 @@ impl Ledger {
     ///
     /// # Errors
     /// What the kernel said, when there is no memory or no descriptor left.
-    pub fn create(name: &str, size: usize, max_series: usize) -> io::Result<(Self, OwnedFd)> {
+    pub fn create(name: &str, size: usize, max_records: usize) -> io::Result<(Self, OwnedFd)> {
         let size = size.next_multiple_of(4096).max(2 * 4096);
         let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
         let file = memfd_create(name, flags | MemfdFlags::NOEXEC_SEAL)
@@ -109,7 +121,7 @@ impl Ledger {
         fcntl_add_seals(&file, SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL)?;
         let memory = Memory::map(&file, size)?;
         write_header(&memory, random_identity());
-        Ok((Self::over(memory, &file, max_series)?, file))
+        Ok((Self::over(memory, &file, max_records)?, file))
     }
 
     /// Takes on a ledger that an agent has kept while there was no daemon.
@@ -117,8 +129,8 @@ impl Ledger {
     /// # Errors
     /// `InvalidData` when it is not one: not sealed, of a wrong size, with a wrong header, or
     /// retired before.
-    pub fn adopt(file: impl AsFd, limit: usize, max_series: usize) -> io::Result<Self> {
-        let ledger = Self::restore(file, limit, max_series)?;
+    pub fn adopt(file: impl AsFd, limit: usize, max_records: usize) -> io::Result<Self> {
+        let ledger = Self::restore(file, limit, max_records)?;
         if ledger.is_retired() {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "it has been retired"));
         }
@@ -130,16 +142,16 @@ impl Ledger {
     ///
     /// # Errors
     /// `InvalidData` when it is not one: not sealed, of a wrong size, or with a wrong header.
-    pub fn restore(file: impl AsFd, limit: usize, max_series: usize) -> io::Result<Self> {
+    pub fn restore(file: impl AsFd, limit: usize, max_records: usize) -> io::Result<Self> {
         let memory = Memory::map(&file, limit.next_multiple_of(4096).max(2 * 4096))?;
-        Self::on(memory, &file, max_series)
+        Self::on(memory, &file, max_records)
     }
 
     /// As [`Ledger::restore`], of a file that has been mapped already.
     ///
     /// # Errors
     /// `InvalidData` when its header is not that of a ledger.
-    pub fn on(memory: Memory, file: &impl AsFd, max_series: usize) -> io::Result<Self> {
+    pub fn on(memory: Memory, file: &impl AsFd, max_records: usize) -> io::Result<Self> {
         let refuse = |what: &str| Err(io::Error::new(io::ErrorKind::InvalidData, what.to_owned()));
         let pair = |low: usize, high: usize| low as u64 | (high as u64) << 32;
         let expected = [
@@ -152,18 +164,22 @@ impl Ledger {
         if expected.iter().any(|(offset, word)| memory.load(*offset) != *word) {
             return refuse("its header is not that of a ledger");
         }
-        Self::over(memory, file, max_series)
+        Self::over(memory, file, max_records)
     }
 
-    fn over(memory: Memory, file: &impl AsFd, max_series: usize) -> io::Result<Self> {
+    fn over(memory: Memory, file: &impl AsFd, max_records: usize) -> io::Result<Self> {
         let stat = fstat(file)?;
         Ok(Self {
             memory,
             file: FileId(stat.st_dev, stat.st_ino),
             parsed: RECORDS,
-            records: 0,
-            series: Vec::new(),
-            max_series,
+            values: Vec::new(),
+            seen: HashSet::new(),
+            hasher: RandomState::new(),
+            numbers: Vec::new(),
+            histograms: Vec::new(),
+            max_records,
+            is_given_up: false,
             faults: Faults::default(),
         })
     }
@@ -192,7 +208,9 @@ impl Ledger {
     /// What has been wrong with its contents so far.
     #[must_use]
     pub fn faults(&self) -> Faults {
-        Faults { no_room: self.memory.load(header::RECORDS_REFUSED), ..self.faults }
+        let mut faults = self.faults;
+        faults.add(Fault::NoRoom, self.memory.load(header::RECORDS_REFUSED));
+        faults
     }
 
     /// Whether the agent has ended it on purpose.
@@ -210,7 +228,7 @@ impl Ledger {
     /// Number of series in use.
     #[must_use]
     pub fn series_count(&self) -> usize {
-        self.series.len()
+        self.numbers.len() + self.histograms.len()
     }
 
     /// Requests in flight and signs of life.
@@ -237,34 +255,78 @@ impl Ledger {
         begun.saturating_sub(self.memory.load(header::UNSLOTTED_ENDED))
     }
 
-    /// Adds all its counts to `totals`.
-    pub fn add_to(&mut self, totals: &mut Totals) {
-        self.find_new_records();
-        for series in &mut self.series {
-            series.add_to(&self.memory, totals);
+    /// Adds what has come since the last time, but for gauges and sums of fractions. Whether those are to
+    /// be added up anew: see [`Ledger::add_sums`].
+    pub fn read(&mut self, books: &mut Books<'_>) -> bool {
+        let mut has_changed = self.find_new_records(books);
+        for number in &mut self.numbers {
+            let word = self.memory.load(number.values as usize);
+            if word != number.held {
+                has_changed |= number.take(word, books);
+            }
+        }
+        for histogram in &mut self.histograms {
+            has_changed |= histogram.read(&self.memory, books);
+        }
+        has_changed
+    }
+
+    /// Adds its gauges and its sums of fractions, as last read: to be added up over all ledgers.
+    pub fn add_sums(&self, totals: &mut Totals, series: &mut SeriesTable) {
+        for number in &self.numbers {
+            if let What::Sum(row) | What::Gauge(row) = number.what {
+                series.add_sum(row, f64::from_bits(number.held));
+            }
+        }
+        for histogram in &self.histograms {
+            let sum = histogram.held.first().copied().map_or(0.0, f64::from_bits);
+            match (histogram.row, &mut totals.durations) {
+                (Some(row), _) => series.add_sum(row, sum),
+                (None, Some(durations)) => durations.add_to_sum(sum),
+                (None, None) => {}
+            }
         }
     }
 
     /// Closes the books on an agent that has gone: an update it was in the midst of is completed,
-    /// requests in flight are counted as aborted, everything is added to `totals`, and whoever
-    /// still holds the memory is told that it counts no more.
-    pub fn retire(mut self, totals: &mut Totals) -> Faults {
-        self.complete_journal();
-        self.add_to(totals);
-        let aborted = self.activity().in_flight;
-        if let Some(count) = totals.requests.get_mut(ABORTED) {
-            *count = count.saturating_add(aborted);
+    /// requests in flight are counted as aborted, everything is added to `retired` and to what is
+    /// retired of its series, and whoever still holds the memory is told that it counts no more.
+    pub fn retire(mut self, books: &mut Books<'_>, retired: &mut Totals) -> Faults {
+        self.complete_journal(books);
+        self.read(books);
+        for number in &self.numbers {
+            match number.what {
+                What::Requests(status) => retired.add_requests(status, number.held),
+                What::Count(row) | What::Sum(row) | What::Gauge(row) => {
+                    books.series.retire(row, number.held);
+                }
+            }
         }
+        for histogram in &self.histograms {
+            match (histogram.row, &books.totals.durations) {
+                (Some(row), _) => {
+                    books.series.retire_histogram(row, &histogram.shape, &histogram.held);
+                }
+                (None, current) => {
+                    // The buckets in use stay in use, whichever ledger is retired first.
+                    let shape = current.as_ref().map_or(&histogram.shape, |all| &all.shape);
+                    retired.durations_of(shape).add_words(&histogram.shape, &histogram.held);
+                }
+            }
+        }
+        let aborted = self.activity().in_flight;
+        retired.add_requests(ABORTED, aborted);
+        books.totals.add_requests(ABORTED, aborted);
         self.memory.publish(header::RETIRED, 1);
         self.faults()
     }
 
-    fn complete_journal(&mut self) {
-        self.find_new_records();
+    fn complete_journal(&mut self, books: &mut Books<'_>) {
+        self.find_new_records(books);
         let count = self.memory.load_published(header::JOURNAL_COUNT);
         let count = usize::try_from(count).unwrap_or(usize::MAX);
         if count > JOURNAL_LIMIT {
-            self.faults.malformed += 1;
+            self.faults.note(Fault::Malformed);
             return;
         }
         for index in 0..count {
@@ -273,245 +335,183 @@ impl Ledger {
             if self.may_be_updated(offset) {
                 self.memory.store(offset, self.memory.load(pair + 8));
             } else {
-                self.faults.malformed += 1;
+                self.faults.note(Fault::Malformed);
             }
         }
         self.memory.publish(header::JOURNAL_COUNT, 0);
     }
 
     fn may_be_updated(&self, offset: usize) -> bool {
+        let before = self.values.partition_point(|(start, _)| *start as usize <= offset);
+        let nearest = before.checked_sub(1).and_then(|place| self.values.get(place));
         (SLOTS..RECORDS).contains(&offset)
             || [header::UNSLOTTED_BEGUN, header::UNSLOTTED_ENDED].contains(&offset)
-            || self.series.iter().any(|series| {
-                (series.values..series.values + 8 * series.held.len()).contains(&offset)
-            })
+            || nearest
+                .is_some_and(|(start, words)| offset - (*start as usize) < 8 * *words as usize)
     }
 
-    /// Checks the records that have been published since the last time.
-    fn find_new_records(&mut self) {
+    /// Checks the records that have been published since the last time. Whether there is a series more.
+    fn find_new_records(&mut self, books: &mut Books<'_>) -> bool {
         let end = self.memory.load_published(header::RECORDS_END);
         let end = usize::try_from(end).unwrap_or(usize::MAX);
-        if end == self.parsed || self.faults.malformed > 0 {
-            return;
+        if end == self.parsed || self.is_given_up {
+            return false;
         }
         if end > self.memory.size() || end < self.parsed || !end.is_multiple_of(8) {
-            self.faults.malformed += 1;
-            return;
+            self.give_up(Fault::Malformed);
+            return false;
         }
+        let before = self.series_count();
         let mut text = Vec::new();
         while self.parsed < end {
             let size = self.memory.load(self.parsed) & 0xffff_ffff;
             let size = usize::try_from(size).unwrap_or(usize::MAX);
-            self.records += 1;
             let is_wild = size < RECORD_HEAD || !size.is_multiple_of(8);
-            if is_wild || size > end - self.parsed || self.records > 2 * self.max_series {
-                self.faults.malformed += 1;
-                return;
+            if is_wild || size > end - self.parsed {
+                self.give_up(Fault::Malformed);
+                break;
+            }
+            if self.values.len() >= self.max_records {
+                self.give_up(Fault::OverLimit);
+                break;
             }
             // From here on only this copy is looked at: the agent may change the original.
             text.clear();
             for offset in (self.parsed..self.parsed + size).step_by(8) {
                 text.extend(self.memory.load(offset).to_le_bytes());
             }
-            match Record::parse(&text) {
-                None => {
-                    self.faults.malformed += 1;
-                    return;
-                }
-                Some(record) => self.admit(&record),
-            }
+            let Some(record) = Record::parse(&text) else {
+                self.give_up(Fault::Malformed);
+                break;
+            };
+            self.admit(&record, books);
             self.parsed += size;
         }
+        self.series_count() > before
     }
 
-    fn admit(&mut self, record: &Record<'_>) {
-        let Some(what) = What::of(record) else {
-            self.faults.unknown += 1;
+    fn give_up(&mut self, fault: Fault) {
+        self.faults.note(fault);
+        self.is_given_up = true;
+    }
+
+    fn admit(&mut self, record: &Record<'_>, books: &mut Books<'_>) {
+        let Record { declared, values, words } = record;
+        let [values, words] =
+            [self.parsed + values, *words].map(|number| u32::try_from(number).unwrap_or(u32::MAX));
+        self.values.push((values, words));
+        let mut labels: Vec<_> =
+            declared.labels.iter().filter(|(_, value)| !value.is_empty()).collect();
+        labels.sort_unstable();
+        let identity = self.hasher.hash_one((declared.name, labels));
+        let faults = &mut self.faults;
+        if !self.seen.insert(identity) {
+            books.series.complain(declared.name, Fault::Duplicate, faults);
             return;
+        }
+        match place(declared, books, faults) {
+            None => {}
+            Some(Place::Number(what)) => self.numbers.push(Number { values, what, held: 0 }),
+            Some(Place::Histogram(row, shape)) => {
+                self.histograms.push(Histogram { values, row, held: vec![0; shape.words()], shape })
+            }
+        }
+    }
+}
+
+/// Where a record is counted.
+enum Place {
+    Number(What),
+    /// Its row, and its buckets.
+    Histogram(Option<RowId>, Shape),
+}
+
+fn place(declared: &Declared<'_>, books: &mut Books<'_>, faults: &mut Faults) -> Option<Place> {
+    let requests = match (declared.name, declared.kind, declared.labels.as_slice()) {
+        (names::REQUESTS, Kind::Counter, [("status", status)]) => {
+            let known = STATUSES.iter().take(ABORTED).position(|known| known == status);
+            known.map(|status| Place::Number(What::Requests(status))).ok_or(Fault::Unknown)
+        }
+        (names::DURATION, Kind::Histogram, []) => match &declared.shape {
+            Some(shape) => {
+                books.totals.durations_of(shape);
+                Ok(Place::Histogram(None, shape.clone()))
+            }
+            None => Err(Fault::Malformed),
+        },
+        (names::REQUESTS | names::DURATION, ..) => Err(Fault::Unknown),
+        _ => {
+            let row = books.series.place(declared, books.catalog, books.limits, faults)?;
+            return Some(match (declared.kind, &declared.shape) {
+                (_, Some(shape)) => Place::Histogram(Some(row), shape.clone()),
+                (Kind::FractionCounter, None) => Place::Number(What::Sum(row)),
+                (Kind::Gauge, None) => Place::Number(What::Gauge(row)),
+                (_, None) => Place::Number(What::Count(row)),
+            });
+        }
+    };
+    let complain = |fault| books.series.complain(declared.name, fault, faults);
+    requests.map_err(complain).ok()
+}
+
+impl Number {
+    /// Takes a word that is not the one that was read before. Whether sums are to be added up anew.
+    fn take(&mut self, word: u64, books: &mut Books<'_>) -> bool {
+        match self.what {
+            What::Requests(_) | What::Count(_) if word < self.held => return false,
+            What::Requests(status) => books.totals.add_requests(status, word - self.held),
+            What::Count(row) => books.series.count(row, word - self.held),
+            What::Sum(_) if !has_grown(self.held, word) => return false,
+            What::Sum(_) | What::Gauge(_) => {}
+        }
+        self.held = word;
+        matches!(self.what, What::Sum(_) | What::Gauge(_))
+    }
+}
+
+impl Histogram {
+    /// Adds what has come since the last time, but for its sum. Whether that has changed.
+    ///
+    /// Every observation counts once in the exponential part and once, later, in the classic part:
+    /// where the classic part is as it was, the far longer exponential one need not be looked at.
+    fn read(&mut self, memory: &Memory, books: &mut Books<'_>) -> bool {
+        let values = self.values as usize;
+        let classic = 2 + self.shape.native_count as usize;
+        let is_same = |(place, held): (usize, &u64)| {
+            memory.load_published(values + 8 * (classic + place)) == *held
         };
-        if self.series.len() >= self.max_series {
-            self.faults.over_limit += 1;
-            return;
+        let sum = memory.load(values);
+        let held = self.held.get(classic..).unwrap_or_default();
+        if self.held.first() == Some(&sum) && held.iter().enumerate().all(is_same) {
+            return false;
         }
-        // A second record of one series would count everything twice.
-        if self.series.iter().any(|series| series.what.is_same_series(&what)) {
-            self.faults.unknown += 1;
-            return;
-        }
-        let words = what.shape().map_or(1, Shape::words);
-        let values = self.parsed + record.values;
-        self.series.push(Series { values, what, held: vec![0; words] });
-    }
-}
-
-impl Series {
-    fn add_to(&mut self, memory: &Memory, totals: &mut Totals) {
-        let is_histogram = self.what.shape().is_some();
-        for (index, held) in self.held.iter_mut().enumerate() {
-            let word = memory.load(self.values + 8 * index);
-            if is_histogram && index == 0 {
-                // The sum is a double: held unless it is finite and grows.
-                let (old, new) = (f64::from_bits(*held), f64::from_bits(word));
-                if new.is_finite() && new > old {
-                    *held = word;
-                }
-            } else {
-                *held = word.max(*held);
-            }
-        }
-        let first = self.held.first().copied().unwrap_or(0);
-        match &self.what {
-            What::Requests(status) => {
-                if let Some(count) = totals.requests.get_mut(*status) {
-                    *count = count.saturating_add(first);
-                }
-            }
-            What::Errors(category) => totals.add_error(category, first),
-            What::Tokens { model, kind } => totals.add_tokens(model, kind, first),
-            What::Durations(shape) => {
-                totals.durations_of(shape).add_words(shape, &self.held);
-            }
-            What::Call(call, shape) => {
-                if let Some(durations) = totals.durations_of_call(call, shape) {
-                    durations.add_words(shape, &self.held);
-                }
-            }
-        }
-    }
-}
-
-impl What {
-    /// Durations of the same are one series, whatever their buckets.
-    fn is_same_series(&self, other: &Self) -> bool {
-        match (self, other) {
-            (Self::Durations(_), Self::Durations(_)) => true,
-            (Self::Call(one, _), Self::Call(other, _)) => one == other,
-            _ => self == other,
-        }
-    }
-
-    /// The buckets, if it has any.
-    fn shape(&self) -> Option<&Shape> {
-        match self {
-            Self::Durations(shape) | Self::Call(_, shape) => Some(shape),
-            _ => None,
-        }
-    }
-
-    /// The series that a record is, if it is one that musterd knows.
-    fn of(record: &Record<'_>) -> Option<Self> {
-        match (record.name, record.kind, record.labels.as_slice()) {
-            (names::REQUESTS, Kind::Counter, [("status", status)]) => {
-                let known = STATUSES.iter().take(ABORTED).position(|known| known == status);
-                known.map(What::Requests)
-            }
-            (names::ERRORS, Kind::Counter, [("category", category)]) => {
-                Some(What::Errors((*category).to_owned()))
-            }
-            (names::TOKENS, Kind::Counter, [("model", model), ("type", kind)])
-            | (names::TOKENS, Kind::Counter, [("type", kind), ("model", model)]) => {
-                ["input", "output"]
-                    .contains(kind)
-                    .then(|| What::Tokens { model: (*model).to_owned(), kind: (*kind).to_owned() })
-            }
-            (names::DURATION, Kind::Histogram, []) => record.shape.clone().map(What::Durations),
-            (name, Kind::Histogram, labels) => Call::of(name, labels)
-                .zip(record.shape.clone())
-                .map(|(call, shape)| What::Call(call, shape)),
-            _ => None,
-        }
-    }
-}
-
-/// A record's fixed part, as it was when it was first seen.
-#[derive(Debug)]
-struct Record<'a> {
-    kind: Kind,
-    name: &'a str,
-    labels: Vec<(&'a str, &'a str)>,
-    shape: Option<Shape>,
-    /// Where the values begin, counted from the start of the record.
-    values: usize,
-}
-
-impl<'a> Record<'a> {
-    /// Reads a whole record; `None` when anything in it is not as the specification says.
-    fn parse(bytes: &'a [u8]) -> Option<Self> {
-        let kind = Kind::from_byte(*bytes.get(4)?)?;
-        let label_count = usize::from(*bytes.get(5)?);
-        let name_length = usize::from(u16_at(bytes, 6)?);
-        let values = usize::try_from(u32_at(bytes, 12)?).ok()?;
-        if name_length == 0 || name_length > NAME_LIMIT || label_count > LABEL_LIMIT {
-            return None;
-        }
-        let shape = (kind == Kind::Histogram).then(|| parse_shape(bytes));
-        let shape = match shape {
-            Some(None) => return None,
-            Some(shape) => shape,
-            None => None,
+        let durations = match self.row {
+            Some(row) => books.series.buckets(row),
+            None => books.totals.durations.as_mut(),
         };
-        let words = shape.as_ref().map_or(1, Shape::words);
-        if !values.is_multiple_of(8) || values.checked_add(8 * words)? != bytes.len() {
-            return None;
+        let (Some(durations), Some((held_sum, held))) = (durations, self.held.split_first_mut())
+        else {
+            return false;
+        };
+        let grown = held.iter_mut().enumerate().filter_map(|(place, held)| {
+            let word = memory.load(values + 8 * (1 + place));
+            let more = word.checked_sub(*held).filter(|more| *more > 0)?;
+            *held = word;
+            Some((place, more))
+        });
+        durations.add_counts(&self.shape, grown);
+        let has_changed = has_grown(*held_sum, sum);
+        if has_changed {
+            *held_sum = sum;
         }
-        let bounds = shape.as_ref().map_or(0, |shape| shape.bounds.len());
-        let mut rest = bytes.get(RECORD_HEAD + 8 * bounds..values)?;
-        let name = take_text(&mut rest, name_length)?;
-        let labels = (0..label_count).map(|_| take_label(&mut rest)).collect::<Option<Vec<_>>>()?;
-        Some(Self { kind, name, labels, shape, values })
+        has_changed
     }
 }
 
-fn parse_shape(bytes: &[u8]) -> Option<Shape> {
-    let schema = i32::from_le_bytes(bytes.get(16..20)?.try_into().ok()?);
-    let first = i32::from_le_bytes(bytes.get(20..24)?.try_into().ok()?);
-    let native_count = u32_at(bytes, 24)?;
-    let classic_count = usize::try_from(u32_at(bytes, 28)?).ok()?;
-    let zero_threshold = f64_at(bytes, 32)?;
-    let buckets = usize::try_from(native_count).ok()?;
-    // An index outside of this is of no number that a double can hold.
-    let span = 1100_i32 << schema.clamp(0, 8);
-    let is_wild = !(-4..=8).contains(&schema)
-        || buckets > NATIVE_LIMIT
-        || classic_count > CLASSIC_LIMIT
-        || !(-span..=span).contains(&first)
-        || !(zero_threshold.is_finite() && zero_threshold >= 0.0);
-    if is_wild {
-        return None;
-    }
-    let bounds = (0..classic_count)
-        .map(|index| f64_at(bytes, RECORD_HEAD + 8 * index).filter(|bound| bound.is_finite()))
-        .collect::<Option<Vec<_>>>()?;
-    let rising = bounds.windows(2).all(|pair| matches!(pair, [low, high] if low < high));
-    rising.then_some(Shape { schema, first, native_count, zero_threshold, bounds })
-}
-
-fn take_label<'a>(rest: &mut &'a [u8]) -> Option<(&'a str, &'a str)> {
-    let name_length = usize::from(u16_at(rest, 0)?);
-    let value_length = usize::from(u16_at(rest, 2)?);
-    if name_length > LABEL_NAME_LIMIT || value_length > LABEL_VALUE_LIMIT {
-        return None;
-    }
-    *rest = rest.get(4..)?;
-    Some((take_text(rest, name_length)?, take_text(rest, value_length)?))
-}
-
-fn take_text<'a>(rest: &mut &'a [u8], length: usize) -> Option<&'a str> {
-    let (text, left) = rest.split_at_checked(length)?;
-    *rest = left;
-    std::str::from_utf8(text).ok()
-}
-
-fn u16_at(bytes: &[u8], offset: usize) -> Option<u16> {
-    bytes.get(offset..offset + 2)?.try_into().ok().map(u16::from_le_bytes)
-}
-
-fn u32_at(bytes: &[u8], offset: usize) -> Option<u32> {
-    bytes.get(offset..offset + 4)?.try_into().ok().map(u32::from_le_bytes)
-}
-
-fn f64_at(bytes: &[u8], offset: usize) -> Option<f64> {
-    bytes.get(offset..offset + 8)?.try_into().ok().map(f64::from_le_bytes)
+/// Whether a sum is one that can have come after another.
+fn has_grown(before: u64, now: u64) -> bool {
+    let (before, now) = (f64::from_bits(before), f64::from_bits(now));
+    now.is_finite() && now > before
 }
 
 /// A series in a ledger that the daemon has written itself.
@@ -538,9 +538,8 @@ pub(super) fn written(memory: &Memory) -> Vec<Written> {
         }
         let words = (start..start + size).step_by(8).map(|offset| memory.load(offset));
         let text: Vec<u8> = words.flat_map(u64::to_le_bytes).collect();
-        let Some(Record { kind, name, labels, shape, values }) = Record::parse(&text) else {
-            break;
-        };
+        let Some(Record { declared, values, .. }) = Record::parse(&text) else { break };
+        let Declared { name, kind, labels, shape, .. } = declared;
         let labels = labels.into_iter().map(|(label, value)| (label.to_owned(), value.to_owned()));
         let (name, labels) = (name.to_owned(), labels.collect());
         found.push(Written { name, labels, kind, shape, values: start + values });

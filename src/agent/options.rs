@@ -1,7 +1,9 @@
 //! The options of `[agents]`, as `config/musterd.toml` explains them.
 
 use super::allow::Rule;
+use super::series::Limits;
 use crate::units;
+use musterd_client::layout::LABEL_VALUE_LIMIT;
 use serde::Deserialize;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -9,6 +11,9 @@ use std::time::Duration;
 /// Bytes that a ledger may have: the least takes an agent's own series, the most is far more than
 /// any should need.
 pub const LEDGER_SIZES: std::ops::RangeInclusive<usize> = 16 << 10..=64 << 20;
+
+/// Bytes that a limit of label values may allow: the most is what a record can have.
+pub const LABEL_LENGTHS: std::ops::RangeInclusive<usize> = 16..=LABEL_VALUE_LIMIT;
 
 /// Who may report, how much, and what is made of it.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -29,8 +34,19 @@ pub struct Options {
     pub max_agents: usize,
     /// Ledgers in use by one user at one time.
     pub max_ledgers_per_uid: usize,
-    /// Series in one ledger.
+    /// Ledgers in use by one process for one agent at one time.
+    pub max_ledgers_per_process: usize,
+    /// Bytes of all ledgers in use.
+    #[serde(deserialize_with = "units::size")]
+    pub max_ledger_memory: usize,
+    /// Series of one agent, those that are kept of ledgers that have been retired included.
     pub max_series: usize,
+    /// Series of all agents together.
+    pub max_total_series: usize,
+    /// Names of agents' own metrics, over all agents.
+    pub max_families: usize,
+    /// Bytes of a label value, within [`LABEL_LENGTHS`].
+    pub max_label_length: usize,
     /// Bytes of a ledger, within [`LEDGER_SIZES`].
     #[serde(deserialize_with = "units::size")]
     pub ledger_size: usize,
@@ -50,6 +66,25 @@ pub struct Options {
     pub health_per_agent: Vec<HealthOf>,
     /// How agents are started and stopped.
     pub supervision: crate::supervisor::options::Defaults,
+}
+
+impl Options {
+    /// How many series an agent may have, and how long its labels may be.
+    #[must_use]
+    pub fn limits(&self) -> Limits {
+        Limits {
+            series: self.max_series,
+            total_series: self.max_total_series,
+            label_length: self.max_label_length,
+            families: self.max_families,
+        }
+    }
+
+    /// Records that are looked at in one ledger: some may be of series that are refused.
+    #[must_use]
+    pub fn max_records(&self) -> usize {
+        self.max_series.saturating_mul(2)
+    }
 }
 
 /// Thresholds of an agent's health.

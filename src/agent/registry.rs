@@ -14,10 +14,12 @@ pub(super) use agent::RETURN_TIME;
 pub use agent::{Agent, Live};
 
 use super::allow::Rule;
+use super::catalog::Catalog;
+use super::faults::Faults;
 use super::health::{Presence, State};
 use super::kept::{self, Kept};
 use super::label::Label;
-use super::ledger::{Faults, Ledger};
+use super::ledger::{Books, Ledger};
 use super::options::Options;
 use crate::process::AgentRoot;
 use admission::Origin;
@@ -46,6 +48,8 @@ pub struct Change {
 pub struct Registry {
     options: Options,
     agents: BTreeMap<String, Agent>,
+    /// The families of their series.
+    catalog: Catalog,
     next_key: u64,
     /// Faults of ledgers, those that have been retired included.
     faults: BTreeMap<&'static str, u64>,
@@ -65,6 +69,7 @@ impl Registry {
         Self {
             options,
             agents: BTreeMap::new(),
+            catalog: Catalog::default(),
             next_key: 0,
             faults: BTreeMap::new(),
             unsaved: false,
@@ -104,11 +109,15 @@ impl Registry {
         origin: Origin,
         now: Duration,
     ) {
-        let agent = self.agents.entry(label.agent.clone()).or_default();
+        let agent = known_or_new(&mut self.agents, &label.agent);
+        let limits = self.options.limits();
         agent.uid = Some(label.uid);
         agent.running(now);
+        if agent.live.is_empty() {
+            agent.series.forget_complaints();
+        }
         // What the agent's other ledgers have counted since the last look is recent.
-        agent.add_up();
+        agent.add_up(&mut self.catalog, &limits);
         agent.window.observe(now, &agent.current);
         agent.live.push(Live {
             key,
@@ -122,9 +131,15 @@ impl Registry {
             lines: origin.lines,
         });
         // What a ledger brings along from before belongs to no window of ours.
-        agent.add_up();
+        agent.add_up(&mut self.catalog, &limits);
         agent.window.skip_to(&agent.current);
         self.unsaved = true;
+    }
+
+    /// The families of agents' series.
+    #[must_use]
+    pub fn catalog(&self) -> &Catalog {
+        &self.catalog
     }
 
     /// A connection has ended. When its agent has closed the ledger, or nothing else would tell
@@ -155,15 +170,21 @@ impl Registry {
     }
 
     fn retire(&mut self, key: Key, how: &str) {
-        let Some((name, agent, place)) = self.find(key) else { return };
-        let name = name.clone();
+        let limits = self.options.limits();
+        let found = self.agents.iter_mut().find_map(|(name, agent)| {
+            let place = agent.live.iter().position(|live| live.key == key)?;
+            Some((name, agent, place))
+        });
+        let Some((name, agent, place)) = found else { return };
         let live = agent.live.remove(place);
         let closed = live.ledger.is_closed();
-        // The buckets in use stay in use, whichever ledger is retired first.
-        agent.retired.keep_shapes(&agent.current);
         agent.remember_session(live.lines.as_ref());
         let before = agent.retired.finished();
-        let faults = live.ledger.retire(&mut agent.retired);
+        let Agent { retired, current: totals, series, .. } = agent;
+        let mut books = Books { totals, series, catalog: &mut self.catalog, limits: &limits };
+        let faults = live.ledger.retire(&mut books, retired);
+        agent.series.drop_gauges(&mut self.catalog);
+        agent.add_up_sums();
         let requests = agent.retired.finished() - before;
         tracing::debug!(agent = name, pid = live.pid, requests, "ledger retired");
         if agent.live.is_empty() && agent.child.is_none() {
@@ -195,7 +216,7 @@ impl Registry {
 
     /// The supervisor runs, or will run, an agent of this name.
     pub fn supervise(&mut self, name: &str) {
-        self.agents.entry(name.to_owned()).or_default().is_supervised = true;
+        known_or_new(&mut self.agents, name).is_supervised = true;
     }
 
     /// The supervisor no longer has an agent of this name.
@@ -208,7 +229,7 @@ impl Registry {
     /// The supervisor has started the agent's process. The name belongs to the user that it runs as,
     /// whoever has used it before.
     pub fn child_started(&mut self, name: &str, pid: u32, uid: Option<u32>, now: Duration) {
-        let agent = self.agents.entry(name.to_owned()).or_default();
+        let agent = known_or_new(&mut self.agents, name);
         agent.uid = uid.or(agent.uid);
         agent.child = Some(pid);
         agent.begun = Some(now);
@@ -217,7 +238,7 @@ impl Registry {
 
     /// The agent's process has ended, for a reason of a class of `agent_exits_total`.
     pub fn child_ended(&mut self, name: &str, class: &str, how: Presence) {
-        let agent = self.agents.entry(name.to_owned()).or_default();
+        let agent = known_or_new(&mut self.agents, name);
         agent.child = None;
         *agent.exits.entry(class.to_owned()).or_default() += 1;
         if agent.live.is_empty() {
@@ -229,7 +250,7 @@ impl Registry {
 
     /// The supervisor is about to start the agent anew.
     pub fn child_restarts(&mut self, name: &str) {
-        self.agents.entry(name.to_owned()).or_default().restarts += 1;
+        known_or_new(&mut self.agents, name).restarts += 1;
         self.unsaved = true;
     }
 
@@ -237,8 +258,9 @@ impl Registry {
     /// returned.
     pub fn refresh(&mut self, now: Duration) -> Vec<Change> {
         let mut changes = Vec::new();
+        let limits = self.options.limits();
         for (name, agent) in &mut self.agents {
-            agent.add_up();
+            agent.add_up(&mut self.catalog, &limits);
             for live in &mut agent.live {
                 let faults = live.ledger.faults();
                 count_faults(&mut self.faults, live.counted, faults);
@@ -290,6 +312,7 @@ impl Registry {
                 uid: agent.uid,
                 live: agent.live.len(),
                 totals: agent.retired.clone(),
+                series: agent.series.kept(&self.catalog),
                 restarts: agent.restarts,
                 exits: agent.exits.clone(),
                 sessions: agent.sessions.clone(),
@@ -317,17 +340,26 @@ impl Registry {
     /// # Errors
     /// What is wrong with the text as a whole; nothing of it is taken then.
     pub fn restore(&mut self, text: &str, now: Duration) -> Result<Vec<String>, String> {
-        let kept::Reading { agents, unusable, folded } = kept::read(text)?;
+        let kept::Reading { agents, mut unusable, folded } = kept::read(text)?;
         self.folded = folded;
-        for (name, kept) in agents {
-            self.agents.insert(name, Agent::restored(kept, now));
+        for (name, mut kept) in agents {
+            let series = std::mem::take(&mut kept.series);
+            let mut agent = Agent::restored(&name, kept, now);
+            let faults = agent.series.restore(series, &mut self.catalog);
+            unusable.extend(faults.into_iter().map(|what| format!("{name:?}: {what}")));
+            self.agents.insert(name, agent);
         }
         Ok(unusable)
     }
 }
 
+/// The agent of a name, which is made known if it is not.
+fn known_or_new<'a>(agents: &'a mut BTreeMap<String, Agent>, name: &str) -> &'a mut Agent {
+    agents.entry(name.to_owned()).or_insert_with(|| Agent::new(name))
+}
+
 fn count_faults(sums: &mut BTreeMap<&'static str, u64>, counted: Faults, faults: Faults) {
-    for ((reason, now), (_, before)) in faults.by_reason().into_iter().zip(counted.by_reason()) {
+    for ((reason, now), (_, before)) in faults.by_reason().zip(counted.by_reason()) {
         if now > before {
             let sum = sums.entry(reason).or_default();
             *sum = sum.saturating_add(now - before);

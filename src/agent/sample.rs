@@ -1,8 +1,75 @@
 //! For tests: writes ledgers by the page `docs/ledger.md`, without the client crate's writer.
 
+#[path = "../../tests/records/mod.rs"]
+mod records;
+
+use super::catalog::Catalog;
+use super::ledger::{Books, Ledger};
+use super::series::{Limits, SeriesTable};
+use super::totals::Totals;
 use musterd_client::layout::{Kind, SLOTS, Shape, header, journal_pair, names};
 use musterd_client::memory::Memory;
+pub(super) use records::record as described;
 use std::os::fd::AsFd;
+
+/// The daemon's side of one agent's ledgers.
+pub(super) struct Desk {
+    pub(super) totals: Totals,
+    pub(super) retired: Totals,
+    pub(super) series: SeriesTable,
+    pub(super) catalog: Catalog,
+    pub(super) limits: Limits,
+}
+
+impl Desk {
+    pub(super) fn new() -> Self {
+        Self {
+            totals: Totals::default(),
+            retired: Totals::default(),
+            series: SeriesTable::new("a"),
+            catalog: Catalog::default(),
+            limits: Limits { series: 50, total_series: 1000, label_length: 64, families: 20 },
+        }
+    }
+
+    /// Adds up, as the registry does.
+    pub(super) fn read(&mut self, ledgers: &mut [&mut Ledger]) {
+        for ledger in &mut *ledgers {
+            let Self { totals, series, catalog, limits, .. } = self;
+            ledger.read(&mut Books { totals, series, catalog, limits });
+        }
+        self.sum(ledgers);
+    }
+
+    fn sum(&mut self, ledgers: &[&mut Ledger]) {
+        if let Some(durations) = &mut self.totals.durations {
+            durations.sum = self.retired.durations.as_ref().map_or(0.0, |retired| retired.sum);
+        }
+        self.series.begin_sums();
+        for ledger in ledgers {
+            ledger.add_sums(&mut self.totals, &mut self.series);
+        }
+        self.series.end_sums();
+    }
+
+    pub(super) fn retire(&mut self, ledger: Ledger) -> super::faults::Faults {
+        let Self { totals, retired, series, catalog, limits } = self;
+        let faults = ledger.retire(&mut Books { totals, series, catalog, limits }, retired);
+        self.series.drop_gauges(&mut self.catalog);
+        self.sum(&[]);
+        faults
+    }
+
+    /// Its series, as a scrape has them.
+    pub(super) fn shown(&self) -> String {
+        let mut batch = crate::metric::Batch::new();
+        let group = self.catalog.begin(&mut batch);
+        self.series.fill(&mut batch, group);
+        let mut text = Vec::new();
+        crate::exposition::encode(&batch, crate::exposition::Format::OpenMetrics, &mut text);
+        String::from_utf8(text).unwrap()
+    }
+}
 
 /// An agent's side of a ledger.
 pub(super) struct Pen(pub(super) Memory);
@@ -46,6 +113,10 @@ pub(super) fn counter(name: &str, labels: &[(&str, &str)]) -> (Vec<u8>, usize) {
     record(Kind::Counter as u8, name, labels, None)
 }
 
+pub(super) fn gauge(name: &str, labels: &[(&str, &str)]) -> (Vec<u8>, usize) {
+    record(Kind::Gauge as u8, name, labels, None)
+}
+
 pub(super) fn durations() -> (Vec<u8>, usize) {
     record(Kind::Histogram as u8, names::DURATION, &[], Some(&Shape::durations()))
 }
@@ -56,35 +127,5 @@ pub(super) fn record(
     labels: &[(&str, &str)],
     shape: Option<&Shape>,
 ) -> (Vec<u8>, usize) {
-    let mut text = name.as_bytes().to_vec();
-    for (key, value) in labels {
-        text.extend((key.len() as u16).to_le_bytes());
-        text.extend((value.len() as u16).to_le_bytes());
-        text.extend(key.as_bytes());
-        text.extend(value.as_bytes());
-    }
-    let bounds = shape.map_or(&[][..], |shape| &shape.bounds);
-    let values = (40 + 8 * bounds.len() + text.len()).next_multiple_of(8);
-    let size = values + 8 * shape.map_or(1, Shape::words);
-    let mut bytes = Vec::new();
-    bytes.extend((size as u32).to_le_bytes());
-    bytes.extend([kind, labels.len() as u8]);
-    bytes.extend((name.len() as u16).to_le_bytes());
-    bytes.extend([0; 4]);
-    bytes.extend((values as u32).to_le_bytes());
-    match shape {
-        Some(shape) => {
-            bytes.extend(shape.schema.to_le_bytes());
-            bytes.extend(shape.first.to_le_bytes());
-            bytes.extend(shape.native_count.to_le_bytes());
-            bytes.extend((shape.bounds.len() as u32).to_le_bytes());
-            bytes.extend(shape.zero_threshold.to_le_bytes());
-        }
-        None => bytes.extend([0; 24]),
-    }
-    bytes.extend(bounds.iter().flat_map(|bound| bound.to_le_bytes()));
-    bytes.extend(text);
-    bytes.resize(size, 0);
-    assert_eq!(bytes.len() % 8, 0);
-    (bytes, values)
+    described(kind, name, labels, shape, ["", ""])
 }

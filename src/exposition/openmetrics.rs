@@ -15,6 +15,13 @@ pub(super) fn encode(batch: &Batch, out: &mut Vec<u8>) {
         out.push(b' ');
         out.extend_from_slice(kind);
         out.push(b'\n');
+        if !family.unit.is_empty() {
+            out.extend_from_slice(b"# UNIT ");
+            out.extend_from_slice(name);
+            out.push(b' ');
+            out.extend_from_slice(family.unit);
+            out.push(b'\n');
+        }
         samples(&family, number::float_bound, out);
     }
     out.extend_from_slice(b"# EOF\n");
@@ -38,7 +45,7 @@ fn family_line<'a>(family: &FamilyRef<'a>) -> (&'a [u8], &'static [u8]) {
 #[cfg(test)]
 mod tests {
     use crate::exposition::{Format, encode};
-    use crate::metric::{Batch, Family, Histogram};
+    use crate::metric::{Batch, Family, Foreign, Histogram, Kind, Labels};
 
     #[test]
     fn every_kind() {
@@ -78,6 +85,24 @@ a_seconds_bucket{x="z",le="1.0"} 1
 a_seconds_bucket{x="z",le="+Inf"} 2
 a_seconds_sum{x="z"} 3
 a_seconds_count{x="z"} 2
+# EOF
+"#;
+        assert_eq!(String::from_utf8(out).unwrap(), wanted);
+    }
+
+    #[test]
+    fn a_unit_is_told() {
+        let name = "a_sent_bytes_total";
+        let family = Foreign { name, help: "Sent.", unit: "bytes", kind: Kind::Counter };
+        let mut batch = Batch::new();
+        let group = batch.begin_group(std::iter::once((family, 1)));
+        batch.put(group, 0, &Labels::new(&[("agent", "x")]), 7.0);
+        let mut out = Vec::new();
+        encode(&batch, Format::OpenMetrics, &mut out);
+        let wanted = r#"# HELP a_sent_bytes Sent.
+# TYPE a_sent_bytes counter
+# UNIT a_sent_bytes bytes
+a_sent_bytes_total{agent="x"} 7
 # EOF
 "#;
         assert_eq!(String::from_utf8(out).unwrap(), wanted);

@@ -92,11 +92,29 @@ pub enum Point<'a> {
     Summary(Summary<'a>),
 }
 
-#[derive(Clone, Debug)]
+/// Most samples are numbers: what is larger stands elsewhere, so that a sample is small.
+#[derive(Clone, Copy, Debug)]
 enum Value {
     Number(f64),
-    Histogram { bounds: Span, counts: Span, sum: f64, native: Option<NativeRow> },
-    Summary { quantiles: Span, sum: f64, count: u64 },
+    /// A place in `histograms`.
+    Histogram(u32),
+    /// A place in `summaries`.
+    Summary(u32),
+}
+
+#[derive(Clone, Debug)]
+struct HistogramRow {
+    bounds: Span,
+    counts: Span,
+    sum: f64,
+    native: Option<NativeRow>,
+}
+
+#[derive(Clone, Debug)]
+struct SummaryRow {
+    quantiles: Span,
+    sum: f64,
+    count: u64,
 }
 
 #[derive(Clone, Debug)]
@@ -118,8 +136,12 @@ struct Sample {
 struct Head {
     name: Span,
     help: Help,
+    /// In the batch's text; empty for none.
+    unit: Span,
     kind: Kind,
     samples: Span,
+    /// Up to where samples may be put, of a family of a group.
+    room: u32,
     /// A family of this name has been begun before: what a source names itself, it may name twice.
     is_repeated: bool,
 }
@@ -140,6 +162,10 @@ pub struct Batch {
     text: Vec<u8>,
     heads: Vec<Head>,
     samples: Vec<Sample>,
+    /// Of those, places in groups that nothing has been put in.
+    unused: usize,
+    histograms: Vec<HistogramRow>,
+    summaries: Vec<SummaryRow>,
     bounds: Vec<f64>,
     counts: Vec<u64>,
     quantiles: Vec<[f64; 2]>,
@@ -153,9 +179,31 @@ pub struct Mark {
     text: usize,
     heads: usize,
     samples: usize,
+    unused: usize,
+    histograms: usize,
+    summaries: usize,
     bounds: usize,
     counts: usize,
     quantiles: usize,
+}
+
+/// A family that somebody else has named and described.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Foreign<'a> {
+    /// Full name, valid.
+    pub name: &'a str,
+    /// Help text.
+    pub help: &'a str,
+    /// Unit, in which the name ends; empty for none.
+    pub unit: &'a str,
+    /// Its kind.
+    pub kind: Kind,
+}
+
+/// Families that were begun together: see [`Batch::begin_group`].
+#[derive(Clone, Copy, Debug)]
+pub struct Group {
+    first: usize,
 }
 
 /// A family of a batch, for an encoder.
@@ -165,6 +213,8 @@ pub struct FamilyRef<'a> {
     pub name: &'a [u8],
     /// Help text, not yet escaped.
     pub help: &'a str,
+    /// Unit, where somebody has told it; else empty.
+    pub unit: &'a [u8],
     /// Its kind.
     pub kind: Kind,
     batch: &'a Batch,
@@ -192,6 +242,9 @@ impl Batch {
         self.text.clear();
         self.heads.clear();
         self.samples.clear();
+        self.unused = 0;
+        self.histograms.clear();
+        self.summaries.clear();
         self.bounds.clear();
         self.counts.clear();
         self.quantiles.clear();
@@ -227,10 +280,70 @@ impl Batch {
     /// Begins a family that somebody else has named and described. The name must be valid, and not
     /// be there already: see [`Batch::has`].
     pub fn begin_foreign(&mut self, name: &str, help: &str, kind: Kind) {
+        self.push_foreign(&Foreign { name, help, unit: "", kind });
+    }
+
+    /// Begins several families whose samples come in any order, by [`Batch::put`] and
+    /// [`Batch::put_histogram`]: each with how many samples it may have. What holds of the names in
+    /// [`Batch::begin_foreign`] holds here.
+    pub fn begin_group<'f>(
+        &mut self,
+        families: impl Iterator<Item = (Foreign<'f>, usize)>,
+    ) -> Group {
+        let group = Group { first: self.heads.len() };
+        let nothing = Sample { labels: 0..0, value: Value::Number(0.0) };
+        for (family, count) in families {
+            self.push_foreign(&family);
+            self.unused += count;
+            self.samples.resize(self.samples.len() + count, nothing.clone());
+            let room = position(self.samples.len());
+            if let Some(head) = self.heads.last_mut() {
+                head.room = room;
+            }
+        }
+        group
+    }
+
+    /// Adds a sample to a group's family, counted from 0, if that has room for it; its labels are rendered
+    /// already.
+    pub fn put(&mut self, group: Group, family: usize, labels: &Labels, value: f64) {
+        self.put_value(group, family, labels, Value::Number(value));
+    }
+
+    /// As [`Batch::put`], for a histogram.
+    pub fn put_histogram(
+        &mut self,
+        group: Group,
+        family: usize,
+        labels: &Labels,
+        histogram: &Histogram<'_>,
+    ) {
+        let value = self.keep_histogram(histogram);
+        self.put_value(group, family, labels, value);
+    }
+
+    fn put_value(&mut self, group: Group, family: usize, labels: &Labels, value: Value) {
+        let head = self.heads.get_mut(group.first + family).filter(|h| h.samples.end < h.room);
+        let Some(head) = head else {
+            debug_assert!(false, "a sample over what its family was said to have");
+            return;
+        };
+        let place = self.samples.get_mut(head.samples.end as usize);
+        if let Some(place) = place {
+            *place = Sample { labels: append(&mut self.text, &labels.0), value };
+            head.samples.end += 1;
+            self.unused -= 1;
+        }
+    }
+
+    fn push_foreign(&mut self, family: &Foreign<'_>) {
+        let Foreign { name, help, unit, kind } = *family;
         let name = append(&mut self.text, name.as_bytes());
         let help = Help::Foreign(append(&mut self.text, help.as_bytes()));
-        let samples = position(self.samples.len());
-        self.heads.push(Head { name, help, kind, samples: samples..samples, is_repeated: false });
+        let unit = append(&mut self.text, unit.as_bytes());
+        let start = position(self.samples.len());
+        let samples = start..start;
+        self.heads.push(Head { name, help, unit, kind, samples, room: start, is_repeated: false });
     }
 
     /// Whether a family of this name has been begun and has samples.
@@ -246,8 +359,10 @@ impl Batch {
         self.heads.push(Head {
             name: position(start)..position(self.text.len()),
             help: Help::Declared(family.help),
+            unit: 0..0,
             kind: family.kind,
             samples: samples..samples,
+            room: samples,
             is_repeated,
         });
     }
@@ -281,6 +396,11 @@ impl Batch {
     /// Adds a histogram sample to the family begun last.
     pub fn histogram(&mut self, labels: &[(&str, &str)], histogram: &Histogram<'_>) {
         let labels = self.render(labels);
+        let value = self.keep_histogram(histogram);
+        self.push(Sample { labels, value });
+    }
+
+    fn keep_histogram(&mut self, histogram: &Histogram<'_>) -> Value {
         let bounds = append(&mut self.bounds, histogram.bounds);
         let counts = append(&mut self.counts, histogram.counts);
         let native = histogram.native.map(|native| NativeRow {
@@ -290,24 +410,23 @@ impl Batch {
             first: native.first,
             counts: append(&mut self.counts, native.counts),
         });
-        let value = Value::Histogram { bounds, counts, sum: histogram.sum, native };
-        self.push(Sample { labels, value });
+        self.histograms.push(HistogramRow { bounds, counts, sum: histogram.sum, native });
+        Value::Histogram(position(self.histograms.len() - 1))
     }
 
     /// As [`Batch::histogram`], for labels that are rendered already.
     pub fn histogram_with(&mut self, labels: &Labels, histogram: &Histogram<'_>) {
-        self.histogram(&[], histogram);
         let labels = self.copy(labels);
-        if let Some(sample) = self.samples.last_mut() {
-            sample.labels = labels;
-        }
+        let value = self.keep_histogram(histogram);
+        self.push(Sample { labels, value });
     }
 
     /// Adds a summary sample to the family begun last.
     pub fn summary_with(&mut self, labels: &Labels, summary: &Summary<'_>) {
         let labels = self.copy(labels);
         let quantiles = append(&mut self.quantiles, summary.quantiles);
-        let value = Value::Summary { quantiles, sum: summary.sum, count: summary.count };
+        self.summaries.push(SummaryRow { quantiles, sum: summary.sum, count: summary.count });
+        let value = Value::Summary(position(self.summaries.len() - 1));
         self.push(Sample { labels, value });
     }
 
@@ -337,6 +456,9 @@ impl Batch {
             text: self.text.len(),
             heads: self.heads.len(),
             samples: self.samples.len(),
+            unused: self.unused,
+            histograms: self.histograms.len(),
+            summaries: self.summaries.len(),
             bounds: self.bounds.len(),
             counts: self.counts.len(),
             quantiles: self.quantiles.len(),
@@ -348,6 +470,9 @@ impl Batch {
         self.text.truncate(mark.text);
         self.heads.truncate(mark.heads);
         self.samples.truncate(mark.samples);
+        self.unused = mark.unused;
+        self.histograms.truncate(mark.histograms);
+        self.summaries.truncate(mark.summaries);
         self.bounds.truncate(mark.bounds);
         self.counts.truncate(mark.counts);
         self.quantiles.truncate(mark.quantiles);
@@ -356,13 +481,13 @@ impl Batch {
     /// The number of samples; a histogram is one.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.samples.len()
+        self.samples.len() - self.unused
     }
 
     /// Whether there is no sample.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.samples.is_empty()
+        self.len() == 0
     }
 
     /// The families that have samples, in the order they were begun.
@@ -376,6 +501,7 @@ impl Batch {
                         std::str::from_utf8(slice(&self.text, span)).unwrap_or_default()
                     }
                 },
+                unit: slice(&self.text, &head.unit),
                 kind: head.kind,
                 batch: self,
                 samples: head.samples.clone(),
@@ -390,31 +516,33 @@ impl<'a> FamilyRef<'a> {
         let batch = self.batch;
         slice(&batch.samples, &self.samples).iter().map(move |sample| SampleRef {
             labels: slice(&batch.text, &sample.labels),
-            point: batch.point(&sample.value),
+            point: batch.point(sample.value),
         })
     }
 }
 
 impl Batch {
-    fn point(&self, value: &Value) -> Point<'_> {
+    fn point(&self, value: Value) -> Point<'_> {
+        let nothing = Point::Number(f64::NAN);
         match value {
-            Value::Number(number) => Point::Number(*number),
-            Value::Summary { quantiles, sum, count } => Point::Summary(Summary {
-                quantiles: slice(&self.quantiles, quantiles),
-                sum: *sum,
-                count: *count,
+            Value::Number(number) => Point::Number(number),
+            Value::Summary(place) => self.summaries.get(place as usize).map_or(nothing, |row| {
+                let quantiles = slice(&self.quantiles, &row.quantiles);
+                Point::Summary(Summary { quantiles, sum: row.sum, count: row.count })
             }),
-            Value::Histogram { bounds, counts, sum, native } => Point::Histogram(Histogram {
-                bounds: slice(&self.bounds, bounds),
-                counts: slice(&self.counts, counts),
-                sum: *sum,
-                native: native.as_ref().map(|row| Native {
-                    schema: row.schema,
-                    zero_threshold: row.zero_threshold,
-                    zero_count: row.zero_count,
-                    first: row.first,
+            Value::Histogram(place) => self.histograms.get(place as usize).map_or(nothing, |row| {
+                Point::Histogram(Histogram {
+                    bounds: slice(&self.bounds, &row.bounds),
                     counts: slice(&self.counts, &row.counts),
-                }),
+                    sum: row.sum,
+                    native: row.native.as_ref().map(|native| Native {
+                        schema: native.schema,
+                        zero_threshold: native.zero_threshold,
+                        zero_count: native.zero_count,
+                        first: native.first,
+                        counts: slice(&self.counts, &native.counts),
+                    }),
+                })
             }),
         }
     }
@@ -527,6 +655,34 @@ mod tests {
                 [Point::Number(1.0)]
             );
         }
+    }
+
+    #[test]
+    fn a_groups_samples_come_in_any_order_and_stay_within_their_families() {
+        let foreign = |name| Foreign { name, help: "", unit: "", kind: Kind::Gauge };
+        let mut batch = Batch::new();
+        let group = batch.begin_group([(foreign("a"), 3), (foreign("b"), 2)].into_iter());
+        assert!(batch.is_empty());
+        for (family, value) in [(1, 1.0), (0, 2.0), (1, 3.0)] {
+            batch.put(group, family, &Labels::default(), value);
+        }
+        let histogram = Histogram { bounds: &[], counts: &[7], sum: 1.0, native: None };
+        batch.put_histogram(group, 0, &Labels::new(&[("x", "y")]), &histogram);
+        batch.value(&UP, 9.0);
+        assert_eq!(batch.len(), 5);
+        let seen: Vec<Vec<_>> = batch
+            .families()
+            .map(|family| family.samples().map(|sample| sample.point).collect())
+            .collect();
+        let number = Point::Number;
+        assert_eq!(
+            seen,
+            [
+                vec![number(2.0), Point::Histogram(histogram)],
+                vec![number(1.0), number(3.0)],
+                vec![number(9.0)]
+            ]
+        );
     }
 
     #[test]

@@ -6,5 +6,7 @@
 mod batch;
 mod family;
 
-pub use batch::{Batch, FamilyRef, Histogram, Labels, Mark, Native, Point, SampleRef, Summary};
+pub use batch::{
+    Batch, FamilyRef, Foreign, Group, Histogram, Labels, Mark, Native, Point, SampleRef, Summary,
+};
 pub use family::{Family, Kind};

@@ -3,16 +3,22 @@
 use crate::connection::{Connection, Host, Settings};
 use crate::layout::{DURATION_SCHEMAS, Kind, Shape, names};
 use crate::memory::Memory;
-use crate::writer::{Flight, HistogramSeries, Series, Update, Writer};
+use crate::own::Declaration;
+use crate::series::{Ledgers, Placed};
+use crate::writer::{Description, Flight, HistogramSeries, Series, Update, Writer};
 use rustix::time::{ClockId, clock_gettime};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 /// Room for the agent's own memory while there is no daemon; the usual size of a ledger.
 const PRIVATE_SIZE: usize = 256 << 10;
-/// Error categories, and models, after which the next ones count as `other`.
+/// Error categories, and models, after which the next ones count as `overflow`.
 const SERIES_LIMIT: usize = 100;
+const OVERFLOW: &str = "overflow";
+/// Series of an agent's own; far more than ledgers have room for.
+const OWN_LIMIT: usize = 10_000;
+/// The category of a failure that none was named for.
 const OTHER: &str = "other";
 /// Where the daemon listens unless it is told otherwise.
 pub const DEFAULT_SOCKET: &str = "/run/musterd/agent.sock";
@@ -83,7 +89,6 @@ impl Builder {
     /// hands over its counts when one comes.
     #[must_use]
     pub fn start(self) -> Agent {
-        let ledger = Arc::new(Shared { books: Mutex::new(Books::new()) });
         let hello = serde_json::json!({
             "musterd": crate::layout::VERSION,
             "agent": self.name,
@@ -93,6 +98,14 @@ impl Builder {
             "heartbeat_seconds": self.heartbeat.map(|interval| interval.as_secs_f64()),
         });
         let settings = Settings { socket: self.socket, hello: hello.to_string() };
+        let ledger = Arc::new_cyclic(|weak: &Weak<Shared>| {
+            let (weak, settings) = (weak.clone(), settings.clone());
+            let open = move |place| {
+                let host = Arc::new(Further { shared: weak.clone(), place });
+                Some(Connection::start(settings.clone(), host))
+            };
+            Shared { books: Mutex::new(Books::new(Box::new(open))) }
+        });
         let connection = Connection::start(settings, ledger.clone());
         Agent { connection: Some(connection), ledger }
     }
@@ -115,12 +128,13 @@ struct Shared {
 
 /// The ledger, and where in it each series is.
 struct Books {
-    writer: Writer,
+    ledgers: Ledgers,
     requests: [Option<Series>; Status::ALL.len()],
     duration: Option<HistogramSeries>,
-    errors: Vec<(Box<str>, Option<Series>)>,
-    tokens: Vec<(Box<str>, [Option<Series>; 2])>,
+    errors: Vec<(Box<str>, Placed)>,
+    tokens: Vec<(Box<str>, [Placed; 2])>,
     calls: Vec<Call>,
+    own: Vec<(Declaration, Placed)>,
 }
 
 /// Calls of one model or tool that ended in one way.
@@ -128,7 +142,7 @@ struct Call {
     name: &'static str,
     what: Box<str>,
     outcome: Option<Status>,
-    series: Option<HistogramSeries>,
+    placed: Placed,
 }
 
 impl Agent {
@@ -158,8 +172,8 @@ impl Agent {
     pub fn begin(&self) -> Request<'_> {
         let begun = now();
         let mut books = self.ledger.lock();
-        books.writer.heartbeat(begun);
-        let flight = books.writer.begin(begun);
+        books.ledgers.first.heartbeat(begun);
+        let flight = books.ledgers.first.begin(begun);
         Request { agent: self, begun, flight: Some(flight) }
     }
 
@@ -173,15 +187,7 @@ impl Agent {
 
     /// Reports tokens that a model was sent and has answered with.
     pub fn tokens(&self, model: &str, input: u64, output: u64) {
-        let mut books = self.ledger.lock();
-        let [sent, answered] = books.token_series(model);
-        let mut update = Update::default();
-        for (series, count) in [(sent, input), (answered, output)] {
-            if let Some(series) = series {
-                books.writer.add(series, count, &mut update);
-            }
-        }
-        books.writer.commit(&update);
+        self.ledger.lock().add_tokens(model, [input, output]);
     }
 
     /// Reports a call of a language model that was timed elsewhere.
@@ -199,10 +205,28 @@ impl Agent {
         self.ledger.lock().observe(names::TOOL_DURATION, tool, Some(status), duration);
     }
 
+    /// Where a series of its own stands, for [`Agent::change`].
+    pub(crate) fn declare(&self, declaration: Declaration) -> usize {
+        self.ledger.lock().declare(declaration)
+    }
+
+    /// Changes a series of its own.
+    #[inline]
+    pub(crate) fn change(
+        &self,
+        place: usize,
+        gather: impl FnOnce(&mut Writer, &Placed, &mut Update),
+    ) {
+        let Books { ledgers, own, .. } = &mut *self.ledger.lock();
+        if let Some((_, placed)) = own.get(place) {
+            ledgers.change(placed, gather);
+        }
+    }
+
     /// Shows life. Requests that begin and end do so by themselves.
     #[inline]
     pub fn heartbeat(&self) {
-        self.ledger.lock().writer.heartbeat(now());
+        self.ledger.lock().ledgers.first.heartbeat(now());
     }
 
     /// Whether a daemon is there right now. Nothing needs to wait for it.
@@ -218,7 +242,9 @@ impl Drop for Agent {
         if let Some(connection) = &self.connection {
             connection.wait_settled();
         }
-        self.ledger.lock().writer.close();
+        let further = self.ledger.lock().ledgers.take_connections();
+        further.iter().for_each(Connection::wait_settled);
+        self.ledger.lock().ledgers.close();
         self.connection = None;
     }
 }
@@ -271,8 +297,8 @@ impl Request<'_> {
         #[allow(clippy::cast_precision_loss)]
         let seconds = ended.saturating_sub(self.begun) as f64 / 1e9;
         let mut books = self.agent.ledger.lock();
-        books.writer.heartbeat(ended);
-        if books.writer.is_counted(flight) {
+        books.ledgers.first.heartbeat(ended);
+        if books.ledgers.first.is_counted(flight) {
             return;
         }
         books.finish(Some(flight), status, seconds, category);
@@ -295,29 +321,56 @@ impl Shared {
 
 impl Host for Shared {
     fn receive(&self, memory: Memory, duration_schema: Option<i32>, first: bool) {
-        let mut books = self.lock();
-        if let Some(schema) = duration_schema {
-            books.use_duration_schema(schema);
+        self.lock().receive(memory, duration_schema, first);
+    }
+
+    fn refused(&self) {}
+}
+
+/// A ledger after the first.
+struct Further {
+    shared: Weak<Shared>,
+    place: usize,
+}
+
+impl Host for Further {
+    fn receive(&self, memory: Memory, _: Option<i32>, first: bool) {
+        if let Some(shared) = self.shared.upgrade() {
+            let Books { ledgers, errors, tokens, calls, own, .. } = &mut *shared.lock();
+            ledgers.receive(self.place + 1, memory, first, placed(errors, tokens, calls, own), &[]);
         }
-        if first {
-            books.writer.move_into(memory);
-        } else {
-            let values = books.values();
-            books.writer.start_anew(memory, &values);
+    }
+
+    fn refused(&self) {
+        if let Some(shared) = self.shared.upgrade() {
+            shared.lock().ledgers.note_refusal(self.place);
         }
     }
 }
 
+/// Every series that may be in any ledger; the others are always in the first.
+fn placed<'a>(
+    errors: &'a mut [(Box<str>, Placed)],
+    tokens: &'a mut [(Box<str>, [Placed; 2])],
+    calls: &'a mut [Call],
+    own: &'a mut [(Declaration, Placed)],
+) -> impl Iterator<Item = &'a mut Placed> {
+    let tokens = tokens.iter_mut().flat_map(|(_, pair)| pair);
+    let calls = calls.iter_mut().map(|call| &mut call.placed);
+    let own = own.iter_mut().map(|(_, placed)| placed);
+    errors.iter_mut().map(|(_, placed)| placed).chain(tokens).chain(calls).chain(own)
+}
+
 impl Books {
-    fn new() -> Self {
-        let mut writer = Writer::private(PRIVATE_SIZE);
-        let requests = Status::ALL.map(|(_, word)| {
-            writer.append(Kind::Counter, names::REQUESTS, &[("status", word)], "")
-        });
+    fn new(open: Box<dyn Fn(usize) -> Option<Connection> + Send>) -> Self {
+        let mut ledgers = Ledgers::new(PRIVATE_SIZE, open);
+        let first = &mut ledgers.first;
+        let requests = Status::ALL
+            .map(|(_, word)| first.append(Kind::Counter, names::REQUESTS, &[("status", word)], ""));
         let (shape, room) = (Shape::durations(), duration_room());
-        let duration = writer.append_histogram_with_room(shape, room, names::DURATION, &[], "");
-        let (errors, tokens, calls) = (Vec::new(), Vec::new(), Vec::new());
-        let mut books = Self { writer, requests, duration, errors, tokens, calls };
+        let duration = first.append_histogram_with_room(shape, room, names::DURATION, &[], "");
+        let (errors, tokens, calls, own) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        let mut books = Self { ledgers, requests, duration, errors, tokens, calls, own };
         books.error_series(OTHER);
         books
     }
@@ -327,18 +380,39 @@ impl Books {
     fn use_duration_schema(&mut self, schema: i32) {
         if let Some(duration) = self.duration.take() {
             let (shape, room) = (Shape::durations_at(schema), duration_room());
-            self.duration = Some(self.writer.reshape(duration, shape, room, names::DURATION));
+            let first = &self.ledgers.first;
+            self.duration = Some(first.reshape(duration, shape, room, names::DURATION));
         }
     }
 
-    /// All values, by where they begin and how many words they are.
-    fn values(&self) -> Vec<(Series, usize)> {
-        let errors = self.errors.iter().filter_map(|(_, series)| *series);
-        let tokens = self.tokens.iter().flat_map(|(_, pair)| pair.iter().copied().flatten());
-        let single = self.requests.iter().copied().flatten().chain(errors).chain(tokens);
-        let calls = self.calls.iter().filter_map(|call| call.series.as_ref());
-        let histograms = self.duration.iter().chain(calls).map(|h| (h.series(), h.words()));
-        single.map(|series| (series, 1)).chain(histograms).collect()
+    fn receive(&mut self, memory: Memory, duration_schema: Option<i32>, first: bool) {
+        if let Some(schema) = duration_schema {
+            self.use_duration_schema(schema);
+        }
+        let Self { ledgers, requests, duration, errors, tokens, calls, own } = self;
+        let duration = duration.iter().map(|series| (series.series(), series.words()));
+        let requests = requests.iter().flatten().map(|series| (*series, 1));
+        let fixed: Vec<_> = requests.chain(duration).collect();
+        ledgers.receive(0, memory, first, placed(errors, tokens, calls, own), &fixed);
+    }
+
+    fn add_tokens(&mut self, model: &str, counts: [u64; 2]) {
+        let place = self.token_place(model);
+        let Some((_, [sent, answered])) = self.tokens.get(place) else { return };
+        let [sent_count, answered_count] = counts;
+        // One update, unless they are in two ledgers.
+        let together = sent.is_beside(answered);
+        self.ledgers.change(sent, |writer, sent, update| {
+            sent.add(sent_count, writer, update);
+            if together {
+                answered.add(answered_count, writer, update);
+            }
+        });
+        if !together {
+            self.ledgers.change(answered, |writer, answered, update| {
+                answered.add(answered_count, writer, update);
+            });
+        }
     }
 
     #[inline]
@@ -350,21 +424,26 @@ impl Books {
         category: Option<&str>,
     ) {
         let failed = matches!(status, Status::Error | Status::Timeout);
-        let error = if failed { self.error_series(category.unwrap_or(OTHER)) } else { None };
+        let error = failed.then(|| self.error_series(category.unwrap_or(OTHER)));
+        let error = error.and_then(|place| self.errors.get(place)).map(|(_, placed)| placed);
+        let writer = &mut self.ledgers.first;
         let mut update = Update::default();
         if let Some(flight) = flight {
-            self.writer.end(flight, &mut update);
+            writer.end(flight, &mut update);
         }
         if let Some(series) = self.requests.get(status as usize).copied().flatten() {
-            self.writer.add(series, 1, &mut update);
+            writer.add(series, 1, &mut update);
         }
         if let Some(duration) = &self.duration {
-            self.writer.observe(duration, seconds, &mut update);
+            writer.observe(duration, seconds, &mut update);
         }
-        if let Some(series) = error {
-            self.writer.add(series, 1, &mut update);
+        if let Some(here) = error.filter(|placed| placed.is_first()) {
+            here.add(1, writer, &mut update);
         }
-        self.writer.commit(&update);
+        writer.commit(&update);
+        if let Some(elsewhere) = error.filter(|placed| !placed.is_first()) {
+            self.ledgers.change(elsewhere, |writer, placed, update| placed.add(1, writer, update));
+        }
     }
 
     fn observe(
@@ -374,60 +453,89 @@ impl Books {
         outcome: Option<Status>,
         duration: Duration,
     ) {
-        let Some(place) = self.call(name, what, outcome) else { return };
-        let mut update = Update::default();
-        if let Some(series) = self.calls.get(place).and_then(|call| call.series.as_ref()) {
-            self.writer.observe(series, duration.as_secs_f64(), &mut update);
-        }
-        self.writer.commit(&update);
+        let place = self.call(name, what, outcome);
+        let Some(call) = self.calls.get(place) else { return };
+        self.ledgers.change(&call.placed, |writer, placed, update| {
+            if let Some(histogram) = placed.histogram() {
+                writer.observe(histogram, duration.as_secs_f64(), update);
+            }
+        });
     }
 
-    /// Where a call stands, which is added if it is new; one too many counts as `other`.
-    fn call(&mut self, name: &'static str, what: &str, outcome: Option<Status>) -> Option<usize> {
+    /// Where a call stands, which is added if it is new; one too many counts as `overflow`.
+    fn call(&mut self, name: &'static str, what: &str, outcome: Option<Status>) -> usize {
         let is_it = |call: &Call, what: &str| {
             (call.name, &*call.what, call.outcome) == (name, what, outcome)
         };
         if let Some(place) = self.calls.iter().position(|call| is_it(call, what)) {
-            return Some(place);
+            return place;
         }
-        if self.calls.len() >= SERIES_LIMIT && what != OTHER {
-            return self.call(name, OTHER, outcome);
+        if self.calls.len() >= SERIES_LIMIT && what != OVERFLOW {
+            return self.call(name, OVERFLOW, outcome);
         }
         let of = if name == names::TOOL_DURATION { "tool" } else { "model" };
         let ended = outcome.and_then(|outcome| Status::ALL.get(outcome as usize));
         let labels = [(of, what), ("outcome", ended.map_or("", |(_, word)| word))];
         let labels = if outcome.is_some() { &labels[..] } else { &labels[..1] };
-        let series = self.writer.append_histogram(Shape::calls(), name, labels, "");
-        self.calls.push(Call { name, what: what.into(), outcome, series });
-        Some(self.calls.len() - 1)
+        let shape = Shape::calls();
+        let placed = self.ledgers.place_known(Kind::Histogram, name, labels, Some(&shape));
+        self.calls.push(Call { name, what: what.into(), outcome, placed });
+        self.calls.len() - 1
     }
 
-    fn error_series(&mut self, category: &str) -> Option<Series> {
-        if let Some((_, series)) = self.errors.iter().find(|(name, _)| **name == *category) {
-            return *series;
+    /// Where a category stands, which is added if it is new.
+    fn error_series(&mut self, category: &str) -> usize {
+        if let Some(place) = self.errors.iter().position(|(name, _)| **name == *category) {
+            return place;
         }
-        if self.errors.len() >= SERIES_LIMIT && category != OTHER {
-            return self.error_series(OTHER);
+        if self.errors.len() >= SERIES_LIMIT && category != OVERFLOW {
+            return self.error_series(OVERFLOW);
         }
         let labels = [("category", category)];
-        let series = self.writer.append(Kind::Counter, names::ERRORS, &labels, "");
-        self.errors.push((category.into(), series));
-        if series.is_none() && category != OTHER { self.error_series(OTHER) } else { series }
+        let placed = self.ledgers.place_known(Kind::Counter, names::ERRORS, &labels, None);
+        if !placed.is_somewhere() {
+            // Its failures are counted with those that have no category: that one has been there first.
+            return 0;
+        }
+        self.errors.push((category.into(), placed));
+        self.errors.len() - 1
     }
 
-    fn token_series(&mut self, model: &str) -> [Option<Series>; 2] {
-        if let Some((_, series)) = self.tokens.iter().find(|(name, _)| **name == *model) {
-            return *series;
+    /// Where a model stands, which is added if it is new.
+    fn token_place(&mut self, model: &str) -> usize {
+        if let Some(place) = self.tokens.iter().position(|(name, _)| **name == *model) {
+            return place;
         }
-        if self.tokens.len() >= SERIES_LIMIT && model != OTHER {
-            return self.token_series(OTHER);
+        if self.tokens.len() >= SERIES_LIMIT && model != OVERFLOW {
+            return self.token_place(OVERFLOW);
         }
-        let series = ["input", "output"].map(|kind| {
+        let placed = ["input", "output"].map(|kind| {
             let labels = [("model", model), ("type", kind)];
-            self.writer.append(Kind::Counter, names::TOKENS, &labels, "")
+            self.ledgers.place_known(Kind::Counter, names::TOKENS, &labels, None)
         });
-        self.tokens.push((model.into(), series));
-        series
+        self.tokens.push((model.into(), placed));
+        self.tokens.len() - 1
+    }
+
+    /// Where a series of the agent's own stands, which is added if it is new.
+    fn declare(&mut self, declaration: Declaration) -> usize {
+        let is_it = |own: &Declaration| {
+            (&own.name, &own.labels) == (&declaration.name, &declaration.labels)
+        };
+        if let Some(place) = self.own.iter().position(|(own, _)| is_it(own)) {
+            return place;
+        }
+        if self.own.len() >= OWN_LIMIT {
+            self.ledgers.first.refuse(1);
+            return usize::MAX;
+        }
+        let Declaration { kind, name, labels, help, unit, shape } = &declaration;
+        let labels: Vec<_> = labels.iter().map(|(name, value)| (&**name, &**value)).collect();
+        let shape = shape.as_ref();
+        let described = Description { kind: *kind, name, labels: &labels, help, unit, shape };
+        let placed = self.ledgers.place(&described);
+        self.own.push((declaration, placed));
+        self.own.len() - 1
     }
 }
 

@@ -25,7 +25,7 @@ const FIRST_RETRY: Duration = Duration::from_millis(20);
 const LAST_RETRY: Duration = Duration::from_secs(1);
 /// How long the end of an agent may wait for its first handshake.
 const LAST_WORDS: Duration = Duration::from_millis(200);
-/// After a refusal that says it is final: an operator may have changed the daemon's settings.
+/// After a refusal: room may have been made, or an operator may have changed the daemon's settings.
 const REFUSED_RETRY: Duration = Duration::from_secs(60);
 
 /// What the owner of a ledger does when the daemon speaks.
@@ -33,9 +33,13 @@ pub(crate) trait Host: Send + Sync {
     /// A ledger has come, and the schema that its durations are to have, if the daemon says one; the
     /// second one a host is given starts from zero.
     fn receive(&self, memory: Memory, duration_schema: Option<i32>, first: bool);
+
+    /// The daemon has none to give.
+    fn refused(&self);
 }
 
 /// Who the thread says that it is, and where.
+#[derive(Clone)]
 pub(crate) struct Settings {
     pub(crate) socket: PathBuf,
     /// The hello, without its line feed.
@@ -67,6 +71,14 @@ struct State {
 enum Answer {
     New { file: OwnedFd, duration_schema: Option<i32> },
     Resumed,
+    Refused { retry: bool },
+}
+
+/// How a connection has ended.
+enum End {
+    /// It reported, until the daemon went.
+    Reported,
+    /// The daemon has no ledger for it.
     Refused { retry: bool },
 }
 
@@ -131,11 +143,12 @@ impl Shared {
         let mut ledger = None;
         let mut pause = FIRST_RETRY;
         loop {
-            match self.converse(settings, host, &mut ledger) {
-                Ok(true) => pause = FIRST_RETRY,
-                Ok(false) => pause = REFUSED_RETRY,
-                Err(_) => pause = (pause * 2).min(LAST_RETRY),
-            }
+            pause = match self.converse(settings, host, &mut ledger) {
+                Ok(End::Reported) => FIRST_RETRY,
+                Ok(End::Refused { retry: false }) => REFUSED_RETRY,
+                Ok(End::Refused { retry: true }) => (pause * 2).min(REFUSED_RETRY),
+                Err(_) => (pause * 2).min(LAST_RETRY),
+            };
             self.settle();
             let state = self.lock();
             let waited = self.changed.wait_timeout_while(state, pause, |state| !state.stopping);
@@ -145,20 +158,20 @@ impl Shared {
         }
     }
 
-    /// One connection, from connect to its end. `false` when the daemon wants no such agent.
+    /// One connection, from connect to its end.
     fn converse(
         &self,
         settings: &Settings,
         host: &dyn Host,
         ledger: &mut Option<OwnedFd>,
-    ) -> io::Result<bool> {
+    ) -> io::Result<End> {
         let stream = UnixStream::connect(&settings.socket)?;
         stream.set_read_timeout(Some(ANSWER_PATIENCE))?;
         stream.set_write_timeout(Some(ANSWER_PATIENCE))?;
         {
             let mut state = self.lock();
             if state.stopping {
-                return Ok(true);
+                return Ok(End::Reported);
             }
             state.stream = Some(stream.try_clone()?);
         }
@@ -170,14 +183,17 @@ impl Shared {
                     *ledger = Some(file);
                 }
                 Answer::Resumed => {}
-                Answer::Refused { retry } => return Ok(retry),
+                Answer::Refused { retry } => {
+                    host.refused();
+                    return Ok(End::Refused { retry });
+                }
             }
             stream.set_read_timeout(None)?;
             self.lock().reports = true;
             self.settle();
             // Nothing is ever said here; the read ends when the daemon does.
             let _ = (&stream).read(&mut [0]);
-            Ok(true)
+            Ok(End::Reported)
         });
         let mut state = self.lock();
         (state.stream, state.reports) = (None, false);

@@ -68,6 +68,8 @@ pub const RECORD_HEAD: usize = 40;
 pub const NAME_LIMIT: usize = 128;
 /// Most bytes of a help text.
 pub const HELP_LIMIT: usize = 256;
+/// Most bytes of a unit.
+pub const UNIT_LIMIT: usize = 32;
 /// Most labels of a record.
 pub const LABEL_LIMIT: usize = 8;
 /// Most bytes of a label name.
@@ -166,6 +168,13 @@ impl Shape {
             zero_threshold: 1.0 / f64::from(1 << 10),
             bounds: CALL_BOUNDS.to_vec(),
         }
+    }
+
+    /// These bounds, rising, and no exponential buckets.
+    #[must_use]
+    pub fn classic(bounds: &[f64]) -> Self {
+        let bounds = bounds.to_vec();
+        Self { schema: 0, first: 0, native_count: 0, zero_threshold: 0.0, bounds }
     }
 
     /// Number of value words of a record of this shape.

@@ -4,9 +4,9 @@
 //! Must not know about sockets, clocks or threads; its owner lets one thread at a time in.
 
 use crate::layout::{
-    HEADER_SIZE, HELP_LIMIT, JOURNAL_LIMIT, Kind, LABEL_LIMIT, LABEL_NAME_LIMIT, LABEL_VALUE_LIMIT,
-    MAGIC, NAME_LIMIT, RECORD_HEAD, RECORDS, SLOT_COUNT, SLOTS, Shape, VERSION, header,
-    journal_pair,
+    CLASSIC_LIMIT, HEADER_SIZE, HELP_LIMIT, JOURNAL_LIMIT, Kind, LABEL_LIMIT, LABEL_NAME_LIMIT,
+    LABEL_VALUE_LIMIT, MAGIC, NAME_LIMIT, NATIVE_LIMIT, RECORD_HEAD, RECORDS, SLOT_COUNT, SLOTS,
+    Shape, UNIT_LIMIT, VERSION, header, journal_pair,
 };
 use crate::memory::Memory;
 
@@ -25,6 +25,52 @@ pub struct HistogramSeries {
     shape: Shape,
     /// Upper bounds of the buckets of one octave, as fractions in (0.5, 1].
     octave: Vec<f64>,
+}
+
+/// A series to be appended.
+#[derive(Clone, Copy, Debug)]
+pub struct Description<'a> {
+    /// What its values are.
+    pub kind: Kind,
+    /// Full name.
+    pub name: &'a str,
+    /// Names and values of its labels.
+    pub labels: &'a [(&'a str, &'a str)],
+    /// Help text; empty for none.
+    pub help: &'a str,
+    /// Unit; empty for none.
+    pub unit: &'a str,
+    /// The buckets of a histogram.
+    pub shape: Option<&'a Shape>,
+}
+
+/// A record on its way to another ledger.
+pub(crate) struct Cut {
+    start: usize,
+    words: Vec<u64>,
+}
+
+impl Cut {
+    /// Whether a series is in this record.
+    pub(crate) fn has(&self, series: Series) -> bool {
+        (self.start..self.start + 8 * self.words.len()).contains(&series.values)
+    }
+}
+
+/// From where to where a record has gone.
+#[derive(Clone, Copy)]
+pub(crate) struct Move {
+    from: usize,
+    length: usize,
+    to: usize,
+}
+
+impl Move {
+    /// Where a series is now, if it was in this record.
+    pub(crate) fn of(&self, series: Series) -> Option<Series> {
+        let within = series.values.checked_sub(self.from).filter(|at| *at < self.length)?;
+        Some(Series { values: self.to + within })
+    }
 }
 
 /// A request in flight, and the ledger that it began in.
@@ -123,9 +169,9 @@ impl Writer {
         true
     }
 
-    /// Starts anew on an empty ledger: the same records, all zero. Requests in flight have been
-    /// counted as aborted with the old ledger.
-    pub fn start_anew(&mut self, memory: Memory, values: &[(Series, usize)]) -> bool {
+    /// Prepares to start anew on an empty ledger: the same records, all zero. Requests in flight have
+    /// been counted as aborted with the old ledger.
+    pub(crate) fn forget(&mut self, values: &[(Series, usize)]) {
         // What is zeroed here is the old ledger's memory, whose counts the daemon has taken over.
         for (series, words) in values {
             for word in 0..*words {
@@ -140,7 +186,39 @@ impl Writer {
         }
         self.free = all_slots();
         self.ledger += 1;
-        self.move_into(memory)
+    }
+
+    /// Takes away the records that do not fit into so many bytes, and all that come after them.
+    pub(crate) fn cut(&mut self, size: usize) -> Vec<Cut> {
+        let end = self.records_end();
+        let (mut start, mut cut) = (RECORDS, Vec::new());
+        while start < end {
+            let length = usize::try_from(self.memory.load(start) & 0xffff_ffff).unwrap_or(0).max(8);
+            if start + length > size {
+                let words = (start..start + length).step_by(8).map(|at| self.memory.load(at));
+                cut.push(Cut { start, words: words.collect() });
+            }
+            start += length;
+        }
+        if let Some(first) = cut.first() {
+            self.memory.publish(header::RECORDS_END, first.start as u64);
+        }
+        cut
+    }
+
+    /// Appends a record that was taken from elsewhere; by how much it has moved. `None` where there is no
+    /// room.
+    pub(crate) fn paste(&mut self, cut: &Cut) -> Option<Move> {
+        let start = self.records_end();
+        let end = start + 8 * cut.words.len();
+        if end > self.memory.size() {
+            return None;
+        }
+        for (index, word) in cut.words.iter().enumerate() {
+            self.memory.store(start + 8 * index, *word);
+        }
+        self.memory.publish(header::RECORDS_END, end as u64);
+        Some(Move { from: cut.start, length: end - start, to: start })
     }
 
     fn records_end(&self) -> usize {
@@ -156,7 +234,8 @@ impl Writer {
         labels: &[(&str, &str)],
         help: &str,
     ) -> Option<Series> {
-        self.append_record(encode_record(kind, None, 0, name, labels, help))
+        let unit = "";
+        self.append_or_refuse(&Description { kind, name, labels, help, unit, shape: None }, 0)
     }
 
     /// Appends a histogram.
@@ -181,9 +260,10 @@ impl Writer {
         help: &str,
     ) -> Option<HistogramSeries> {
         let record = self.records_end();
-        let encoded = encode_record(Kind::Histogram, Some(&shape), room, name, labels, help);
-        let series = self.append_record(encoded)?;
-        Some(HistogramSeries { record: Some(record), ..HistogramSeries::at(series.values, shape) })
+        let (kind, unit) = (Kind::Histogram, "");
+        let description = Description { kind, name, labels, help, unit, shape: Some(&shape) };
+        let series = self.append_or_refuse(&description, room)?;
+        Some(HistogramSeries { record: Some(record), ..HistogramSeries::at(series, shape) })
     }
 
     /// Gives a histogram without labels and help, in memory that no daemon reads, buckets of another
@@ -197,14 +277,16 @@ impl Writer {
         name: &str,
     ) -> HistogramSeries {
         let Some(record) = old.record.filter(|_| shape != old.shape) else { return old };
-        let encoded = encode_record(Kind::Histogram, Some(&shape), room, name, &[], "");
+        let (kind, labels, help, unit) = (Kind::Histogram, &[][..], "", "");
+        let description = Description { kind, name, labels, help, unit, shape: Some(&shape) };
+        let encoded = encode_record(&description, room);
         let size = self.memory.load(record) & 0xffff_ffff;
         let fitting = encoded.filter(|(bytes, _)| bytes.len() as u64 == size);
         let Some((bytes, values)) = fitting else { return old };
         let counts: Vec<u64> =
             (0..old.words()).map(|word| self.memory.load(old.series.values + 8 * word)).collect();
-        let new =
-            HistogramSeries { record: Some(record), ..HistogramSeries::at(record + values, shape) };
+        let series = Series { values: record + values };
+        let new = HistogramSeries { record: Some(record), ..HistogramSeries::at(series, shape) };
         self.write_record(record, &bytes);
         for (word, count) in counts.into_iter().enumerate().filter(|(_, count)| *count > 0) {
             let place = new.series.values + 8 * new.word_of(&old, word);
@@ -214,14 +296,34 @@ impl Writer {
         new
     }
 
-    fn append_record(&mut self, encoded: Option<(Vec<u8>, usize)>) -> Option<Series> {
+    fn append_or_refuse(&mut self, description: &Description<'_>, room: usize) -> Option<Series> {
+        let series = self.append_with_room(description, room);
+        if series.is_none() {
+            self.refuse(1);
+        }
+        series
+    }
+
+    /// Counts series that found no room.
+    pub fn refuse(&mut self, count: u64) {
+        let refused = self.memory.load(header::RECORDS_REFUSED);
+        self.memory.store(header::RECORDS_REFUSED, refused.wrapping_add(count));
+    }
+
+    /// Appends a record. `None` where there is no room, or a text is too long.
+    pub fn append_described(&mut self, description: &Description<'_>) -> Option<Series> {
+        self.append_with_room(description, 0)
+    }
+
+    fn append_with_room(&mut self, description: &Description<'_>, room: usize) -> Option<Series> {
         let start = self.records_end();
-        let fitting = encoded.filter(|(bytes, _)| start + bytes.len() <= self.memory.size());
-        let Some((bytes, values)) = fitting else {
-            let refused = self.memory.load(header::RECORDS_REFUSED);
-            self.memory.store(header::RECORDS_REFUSED, refused + 1);
-            return None;
-        };
+        let (mut bytes, values) = encode_record(description, room)
+            .filter(|(bytes, _)| start + bytes.len() <= self.memory.size())?;
+        if description.kind == Kind::Gauge {
+            // Not known, until it is set for the first time.
+            let value = bytes.get_mut(values..).unwrap_or_default();
+            value.copy_from_slice(&f64::NAN.to_bits().to_le_bytes());
+        }
         self.write_record(start, &bytes);
         self.memory.publish(header::RECORDS_END, (start + bytes.len()) as u64);
         Some(Series { values: start + values })
@@ -299,6 +401,7 @@ impl Writer {
     }
 
     /// Adds to a counter of fractions, as part of an update.
+    #[inline]
     pub fn add_fraction(&self, series: Series, amount: f64, update: &mut Update) {
         let sum = f64::from_bits(self.memory.load(series.values)) + amount;
         update.set(series.values, sum.to_bits());
@@ -307,6 +410,18 @@ impl Writer {
     /// Sets a gauge, as part of an update.
     pub fn set(&self, series: Series, value: f64, update: &mut Update) {
         update.set(series.values, value.to_bits());
+    }
+
+    /// A gauge's value.
+    #[inline]
+    pub(crate) fn gauge(&self, series: Series) -> f64 {
+        f64::from_bits(self.memory.load(series.values))
+    }
+
+    /// Sets a gauge: one word needs no journal.
+    #[inline]
+    pub(crate) fn set_gauge(&self, series: Series, value: f64) {
+        self.memory.store(series.values, value.to_bits());
     }
 
     /// Adds an observation to a histogram, as part of an update. Not a number counts nowhere.
@@ -364,14 +479,19 @@ impl Series {
 impl HistogramSeries {
     /// The histogram whose values begin at an offset.
     #[must_use]
-    pub fn at(values: usize, shape: Shape) -> Self {
-        Self { record: None, series: Series { values }, octave: octave(shape.schema), shape }
+    pub fn at(series: Series, shape: Shape) -> Self {
+        Self { record: None, series, octave: octave(shape.schema), shape }
     }
 
     /// Where its values are.
     #[must_use]
     pub fn series(&self) -> Series {
         self.series
+    }
+
+    /// The same buckets elsewhere.
+    pub(crate) fn move_to(&mut self, series: Series) {
+        self.series = series;
     }
 
     /// How many they are.
@@ -475,19 +595,18 @@ pub fn write_header(memory: &Memory, identity: [u64; 2]) {
 
 /// The bytes of a record and where in it the values begin, with room for so many values at least, of
 /// which what is not needed lies before them; `None` when something is too long.
-fn encode_record(
-    kind: Kind,
-    shape: Option<&Shape>,
-    room: usize,
-    name: &str,
-    labels: &[(&str, &str)],
-    help: &str,
-) -> Option<(Vec<u8>, usize)> {
+fn encode_record(description: &Description<'_>, room: usize) -> Option<(Vec<u8>, usize)> {
+    let Description { kind, name, labels, help, unit, shape } = *description;
+    let shape_fits = shape.is_none_or(|shape| {
+        shape.native_count as usize <= NATIVE_LIMIT && shape.bounds.len() <= CLASSIC_LIMIT
+    });
     let labels_fit = labels.len() <= LABEL_LIMIT
         && labels
             .iter()
             .all(|(key, value)| key.len() <= LABEL_NAME_LIMIT && value.len() <= LABEL_VALUE_LIMIT);
-    if !labels_fit || name.len() > NAME_LIMIT || help.len() > HELP_LIMIT {
+    let texts_fit =
+        name.len() <= NAME_LIMIT && help.len() <= HELP_LIMIT && unit.len() <= UNIT_LIMIT;
+    if !labels_fit || !texts_fit || !shape_fits {
         return None;
     }
     let mut record = vec![0; RECORD_HEAD];
@@ -502,6 +621,7 @@ fn encode_record(
         record.extend(value.as_bytes());
     }
     record.extend(help.as_bytes());
+    record.extend(unit.as_bytes());
     let words = shape.map_or(1, Shape::words);
     let values = record.len().next_multiple_of(8) + 8 * room.saturating_sub(words);
     record.resize(values + 8 * words, 0);
@@ -512,7 +632,7 @@ fn encode_record(
     head.push(u8::try_from(labels.len()).ok()?);
     head.extend(u16::try_from(name.len()).ok()?.to_le_bytes());
     head.extend(u16::try_from(help.len()).ok()?.to_le_bytes());
-    head.extend([0; 2]);
+    head.extend(u16::try_from(unit.len()).ok()?.to_le_bytes());
     head.extend(u32::try_from(values).ok()?.to_le_bytes());
     if let Some(shape) = shape {
         head.extend(shape.schema.to_le_bytes());
@@ -675,11 +795,37 @@ mod tests {
         assert!(!writer.is_counted(flight));
         let target = Memory::private(64 << 10);
         write_header(&target, [1, 2]);
-        assert!(writer.start_anew(target, &[(series, 1)]));
+        writer.forget(&[(series, 1)]);
+        assert!(writer.move_into(target));
         assert!(writer.is_counted(flight));
         assert_eq!(writer.memory.load(series.values), 0);
         assert!((SLOTS..RECORDS).step_by(8).all(|slot| writer.memory.load(slot) == 0));
         assert_eq!(writer.free.len(), SLOT_COUNT);
+    }
+
+    #[test]
+    fn records_that_do_not_fit_are_taken_elsewhere_with_their_counts() {
+        let mut writer = Writer::private(64 << 10);
+        let mut series = Vec::new();
+        for category in ["a", "b", "c"] {
+            let labels = [("category", category)];
+            let one = writer.append(Kind::Counter, names::ERRORS, &labels, "").unwrap();
+            let mut update = Update::default();
+            writer.add(one, series.len() as u64 + 1, &mut update);
+            writer.commit(&update);
+            series.push(one);
+        }
+        let end = writer.records_end();
+        let cut = writer.cut(end - 100);
+        assert_eq!(cut.len(), 2);
+        assert!(writer.move_into(Memory::private(end - 100)));
+        let mut other = Writer::private(8 << 10);
+        let moves: Vec<_> = cut.iter().map(|cut| other.paste(cut).unwrap()).collect();
+        let find = |old| moves.iter().find_map(|way| way.of(old));
+        assert_eq!(find(series[0]), None);
+        assert_eq!(other.memory.load(find(series[1]).unwrap().values), 2);
+        assert_eq!(other.memory.load(find(series[2]).unwrap().values), 3);
+        assert!(Writer::private(RECORDS + 64).paste(&cut[0]).is_none());
     }
 
     #[test]

@@ -1,16 +1,16 @@
-use super::super::sample::{Pen, counter, durations, record};
+use super::super::sample::{Desk, Pen, counter, described, durations, gauge, record};
 use super::*;
 
 fn ledger() -> (Ledger, OwnedFd, Pen) {
-    let (ledger, file) = Ledger::create("test", 64 << 10, 50).unwrap();
+    let (ledger, file) = Ledger::create("test", 64 << 10, 100).unwrap();
     let pen = Pen::on(&file);
     (ledger, file, pen)
 }
 
-fn read(ledger: &mut Ledger) -> Totals {
-    let mut totals = Totals::default();
-    ledger.add_to(&mut totals);
-    totals
+fn read(ledger: &mut Ledger) -> Desk {
+    let mut desk = Desk::new();
+    desk.read(&mut [ledger]);
+    desk
 }
 
 #[test]
@@ -18,7 +18,8 @@ fn a_ledger_is_sealed_and_empty() {
     let (mut ledger, file, _) = ledger();
     assert!(ftruncate(&file, 0).is_err());
     assert!(ftruncate(&file, 1 << 20).is_err());
-    assert_eq!(read(&mut ledger), Totals::default());
+    let desk = read(&mut ledger);
+    assert_eq!((desk.totals, desk.series.len()), (Totals::default(), 0));
     assert_eq!(ledger.activity(), Activity::default());
 }
 
@@ -38,14 +39,60 @@ fn what_an_agent_writes_is_read() {
     pen.0.store(header::UNSLOTTED_BEGUN, 3);
     pen.0.store(header::UNSLOTTED_ENDED, 2);
     pen.0.store(header::HEARTBEAT, 100);
-    let totals = read(&mut ledger);
-    assert_eq!(totals.requests, [7, 0, 0, 0, 0]);
-    assert_eq!(totals.errors["net"], 2);
-    assert_eq!(totals.tokens["m"]["input"], 5);
-    let durations = totals.durations.unwrap();
+    let desk = read(&mut ledger);
+    assert_eq!(desk.totals.requests, [7, 0, 0, 0, 0]);
+    let shown = desk.shown();
+    assert!(shown.contains("agent_errors_total{agent=\"a\",category=\"net\"} 2\n"), "{shown}");
+    let tokens = "agent_tokens_total{agent=\"a\",model=\"m\",type=\"input\"} 5\n";
+    assert!(shown.contains(tokens), "{shown}");
+    let durations = desk.totals.durations.unwrap();
     assert_eq!((durations.sum, durations.native[0], durations.count()), (1.5, 3, 3));
     let expected = Activity { in_flight: 3, oldest_begun: Some(98), heartbeat: Some(100) };
     assert_eq!(ledger.activity(), expected);
+    assert_eq!(ledger.faults(), Faults::default());
+}
+
+#[test]
+fn what_an_agent_declares_is_exported_as_declared() {
+    let (mut ledger, _, pen) = ledger();
+    let labels = [("queue", "b\"x"), ("empty", ""), ("kind", "mail")];
+    let told = ["Bytes\nsent.", "bytes"];
+    pen.0.store(pen.append(&described(1, "x_sent_bytes_total", &labels, None, told)), 7);
+    let fractions = described(4, "x_cost_euros_total", &[], None, ["", "euros"]);
+    pen.0.store(pen.append(&fractions), 2.5_f64.to_bits());
+    pen.0.store(pen.append(&gauge("x_depth", &[])), (-3.0_f64).to_bits());
+    pen.append(&gauge("x_unset", &[]));
+    pen.0.store(pen.append(&gauge("x_unknown", &[])), f64::NAN.to_bits());
+    let shape = Shape { native_count: 1, bounds: vec![0.5], ..Shape::calls() };
+    let wait = described(3, "x_wait_seconds", &[("kind", "mail")], Some(&shape), ["", "seconds"]);
+    let values = pen.append(&wait);
+    for (place, word) in [1.25_f64.to_bits(), 0, 3, 2, 1].into_iter().enumerate() {
+        pen.0.store(values + 8 * place, word);
+    }
+    let wanted = r#"# HELP x_sent_bytes Bytes\nsent.
+# TYPE x_sent_bytes counter
+# UNIT x_sent_bytes bytes
+x_sent_bytes_total{agent="a",kind="mail",queue="b\"x"} 7
+# HELP x_cost_euros 
+# TYPE x_cost_euros counter
+# UNIT x_cost_euros euros
+x_cost_euros_total{agent="a"} 2.5
+# HELP x_depth 
+# TYPE x_depth gauge
+x_depth{agent="a"} -3
+# HELP x_unset 
+# TYPE x_unset gauge
+x_unset{agent="a"} 0
+# HELP x_wait_seconds 
+# TYPE x_wait_seconds histogram
+# UNIT x_wait_seconds seconds
+x_wait_seconds_bucket{agent="a",kind="mail",le="0.5"} 2
+x_wait_seconds_bucket{agent="a",kind="mail",le="+Inf"} 3
+x_wait_seconds_sum{agent="a",kind="mail"} 1.25
+x_wait_seconds_count{agent="a",kind="mail"} 3
+# EOF
+"#;
+    assert_eq!(read(&mut ledger).shown(), wanted);
     assert_eq!(ledger.faults(), Faults::default());
 }
 
@@ -58,10 +105,10 @@ fn an_interrupted_update_is_completed_once() {
     pen.journal(&[(SLOTS, 0), (success, 8)]);
     // As if the agent had got as far as the first store.
     pen.0.store(SLOTS, 0);
-    assert_eq!(read(&mut ledger).requests[0], 7);
-    let mut totals = Totals::default();
-    ledger.retire(&mut totals);
-    assert_eq!(totals.requests, [8, 0, 0, 0, 1]);
+    let mut desk = read(&mut ledger);
+    assert_eq!(desk.totals.requests[0], 7);
+    desk.retire(ledger);
+    assert_eq!((desk.totals.requests, desk.retired.requests), ([8, 0, 0, 0, 1], [8, 0, 0, 0, 1]));
     let error = Ledger::adopt(&file, 1 << 20, 50).unwrap_err();
     assert!(error.to_string().contains("retired"), "{error}");
 }
@@ -69,12 +116,24 @@ fn an_interrupted_update_is_completed_once() {
 #[test]
 fn a_journal_may_not_reach_outside_of_values_and_slots() {
     let (ledger, _, pen) = ledger();
-    pen.requests("success", 7);
-    let wild = [header::MAGIC, header::RETIRED, RECORDS, 1 << 40, 3, header::JOURNAL_COUNT];
-    pen.journal(&wild.map(|offset| (offset, 77)));
-    let mut totals = Totals::default();
-    let faults = ledger.retire(&mut totals);
-    assert_eq!((faults.malformed, totals.requests[0]), (6, 7));
+    let values = pen.requests("success", 7);
+    let refused = pen.append(&counter("refused", &[]));
+    let wild = [
+        header::MAGIC,
+        header::RETIRED,
+        RECORDS,
+        1 << 40,
+        3,
+        header::JOURNAL_COUNT,
+        values + 8,
+        refused + 8,
+    ];
+    let good = [values, refused];
+    pen.journal(&[&wild[..], &good].concat().iter().map(|at| (*at, 77)).collect::<Vec<_>>());
+    let mut desk = Desk::new();
+    let faults = desk.retire(ledger);
+    assert_eq!(faults.of(Fault::Malformed), 8);
+    assert_eq!(desk.totals.requests[0], 77);
     assert_eq!(pen.0.load(header::MAGIC), u64::from_le_bytes(MAGIC));
 }
 
@@ -84,13 +143,42 @@ fn values_that_go_back_are_held() {
     let success = pen.requests("success", 7);
     let values = pen.append(&durations());
     pen.0.store(values, 2.0_f64.to_bits());
-    read(&mut ledger);
+    let own = pen.append(&counter("own_total", &[]));
+    pen.0.store(own, 5);
+    let fractions = pen.append(&record(4, "fractions_total", &[], None));
+    pen.0.store(fractions, 5.5_f64.to_bits());
+    let mut desk = read(&mut ledger);
+    let shown = desk.shown();
     pen.0.store(success, 3);
-    for sum in [1.0, f64::NAN, f64::NEG_INFINITY, f64::INFINITY] {
+    pen.0.store(own, 4);
+    for sum in [1.0, f64::NAN, f64::NEG_INFINITY, f64::INFINITY, -0.0] {
         pen.0.store(values, sum.to_bits());
-        let totals = read(&mut ledger);
-        assert_eq!((totals.requests[0], totals.durations.unwrap().sum), (7, 2.0));
+        pen.0.store(fractions, sum.to_bits());
+        desk.read(&mut [&mut ledger]);
+        assert_eq!(desk.totals.requests[0], 7);
+        assert_eq!(desk.totals.durations.as_ref().unwrap().sum, 2.0);
+        assert_eq!(desk.shown(), shown);
     }
+}
+
+#[test]
+fn what_has_not_changed_is_not_added_again() {
+    let (mut ledger, _, pen) = ledger();
+    pen.requests("success", 7);
+    let values = pen.append(&durations());
+    pen.0.store(values, 2.0_f64.to_bits());
+    pen.0.store(values + 8 * 5, 1);
+    pen.0.store(values + 8 * 280, 1);
+    let mut desk = read(&mut ledger);
+    let before = desk.totals.clone();
+    desk.read(&mut [&mut ledger]);
+    assert_eq!(desk.totals, before);
+    // An observation of 0 leaves the sum as it is.
+    pen.0.store(values + 8, 1);
+    pen.0.store(values + 8 * 274, 1);
+    desk.read(&mut [&mut ledger]);
+    let durations = desk.totals.durations.unwrap();
+    assert_eq!((durations.zero, durations.count(), durations.sum), (1, 2, 2.0));
 }
 
 #[test]
@@ -99,15 +187,44 @@ fn what_does_not_belong_is_counted_by_its_reason() {
     pen.requests("success", 1);
     pen.requests("success", 1);
     pen.requests("aborted", 1);
-    pen.append(&counter("my_own_total", &[]));
+    pen.append(&counter("my_own", &[]));
+    pen.append(&counter("agent_own_total", &[]));
+    pen.append(&gauge("x", &[]));
+    pen.append(&counter("x_total", &[]));
+    pen.append(&gauge("x", &[("empty", "")]));
     pen.append(&record(2, names::REQUESTS, &[("status", "error")], None));
+    pen.append(&gauge("long", &[("a", &"x".repeat(65))]));
     for index in 0..60 {
         pen.append(&counter(names::ERRORS, &[("category", &format!("c{index}"))]));
     }
-    let totals = read(&mut ledger);
-    assert_eq!((totals.requests[0], totals.errors.len()), (1, 49));
-    let expected = Faults { unknown: 4, over_limit: 11, ..Faults::default() };
+    let desk = read(&mut ledger);
+    assert_eq!(desk.totals.requests[0], 1);
+    let mut expected = Faults::default();
+    for (fault, count) in [
+        (Fault::Duplicate, 2),
+        (Fault::Unknown, 3),
+        (Fault::Invalid, 1),
+        (Fault::Conflict, 1),
+        (Fault::LabelValue, 1),
+        (Fault::OverLimit, 11),
+    ] {
+        expected.add(fault, count);
+    }
     assert_eq!(ledger.faults(), expected);
+    assert_eq!(desk.series.complaints()["my_own"], "invalid");
+    assert_eq!(desk.series.complaints()["x_total"], "conflict");
+}
+
+#[test]
+fn records_are_bounded() {
+    let (mut ledger, _, pen) = ledger();
+    for index in 0..105 {
+        pen.0.store(pen.append(&counter(names::ERRORS, &[("category", &format!("c{index}"))])), 1);
+    }
+    let desk = read(&mut ledger);
+    // 50 as they are, 50 in one, and then no more are looked at.
+    assert_eq!(ledger.faults().of(Fault::OverLimit), 51);
+    assert!(desk.shown().contains("category=\"overflow\"} 50\n"), "{}", desk.shown());
 }
 
 #[test]
@@ -118,46 +235,18 @@ fn wild_lengths_end_the_reading_and_nothing_else() {
         let mut wild = counter(names::ERRORS, &[("category", "x")]);
         wild.0[..4].copy_from_slice(&size.to_le_bytes());
         pen.append(&wild);
-        assert_eq!(read(&mut ledger).requests[0], 4, "size {size}");
-        assert_eq!(ledger.faults().malformed, 1, "size {size}");
+        let mut desk = read(&mut ledger);
+        assert_eq!(desk.totals.requests[0], 4, "size {size}");
+        assert_eq!(ledger.faults().of(Fault::Malformed), 1, "size {size}");
         pen.0.store(header::RECORDS_END, u64::MAX);
-        assert_eq!(read(&mut ledger).requests[0], 4, "size {size}");
+        desk.read(&mut [&mut ledger]);
+        assert_eq!(desk.totals.requests[0], 4, "size {size}");
     }
     for end in [0, 8, 1537, 1 << 40, u64::MAX] {
         let (mut ledger, _, pen) = ledger();
         pen.0.store(header::RECORDS_END, end);
         read(&mut ledger);
-        assert_eq!(ledger.faults().malformed, 1, "end {end}");
-    }
-}
-
-/// Every byte of the header, the first slots and two records is set to values that break
-/// lengths, counts and kinds; reading and retiring must come to an end with sane totals.
-#[test]
-fn no_byte_can_make_reading_fail() {
-    let end = {
-        let (_, _, pen) = ledger();
-        pen.requests("success", 1);
-        pen.append(&durations());
-        usize::try_from(pen.0.load(header::RECORDS_END)).unwrap()
-    };
-    for offset in (0..SLOTS + 64).chain(RECORDS..end) {
-        for byte in [0x00, 0x01, 0x7f, 0x80, 0xff] {
-            let (mut ledger, file, pen) = ledger();
-            pen.requests("success", 1);
-            pen.append(&durations());
-            let (word, shift) = (offset / 8 * 8, 8 * (offset % 8));
-            let old = pen.0.load(word);
-            pen.0.store(word, old & !(0xff << shift) | byte << shift);
-            read(&mut ledger);
-            let _ = ledger.activity();
-            let mut totals = Totals::default();
-            if let Ok(other) = Ledger::adopt(&file, 1 << 20, 50) {
-                other.retire(&mut totals);
-            }
-            assert!(totals.durations.is_none_or(|durations| durations.sum.is_finite()));
-            ledger.retire(&mut Totals::default());
-        }
+        assert_eq!(ledger.faults().of(Fault::Malformed), 1, "end {end}");
     }
 }
 

@@ -4,13 +4,15 @@
 
 use super::page::{PAGE_SIZE, Page};
 use super::protocol::{Amount, Declared, Event, Named};
+use crate::agent::faults::Fault;
 use crate::agent::ledger::written;
 use crate::agent::protocol::Violation;
 use crate::agent::totals::{STATUSES, SUCCESS};
+use crate::agent::{declaration, known};
 use musterd_client::layout::{DURATION_BOUNDS, Kind, SLOT_COUNT, Shape, header, names};
 use musterd_client::memory::Memory;
 use musterd_client::write_header;
-use musterd_client::writer::{HistogramSeries, Series, Update, Writer};
+use musterd_client::writer::{Description, HistogramSeries, Series, Update, Writer};
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
@@ -57,15 +59,7 @@ impl Book {
     pub fn resume(memory: Memory, page: Page, limits: Limits) -> Self {
         let writer = Writer::resume(memory);
         let series = written(writer.memory()).into_iter().filter_map(|record| {
-            let at = Series::at(record.values);
-            let place = match (record.kind, record.shape) {
-                (Kind::Counter, _) => Place::Counter(at),
-                (Kind::FractionCounter, _) => Place::Fractions(at),
-                (Kind::Gauge, _) => Place::Gauge(at),
-                (Kind::Histogram, shape) => {
-                    Place::Histogram(HistogramSeries::at(record.values, shape?))
-                }
-            };
+            let place = Place::of(record.kind, Series::at(record.values), record.shape)?;
             let labels = record.labels.into_iter().collect();
             Some((Named { name: record.name, labels }, place))
         });
@@ -250,7 +244,11 @@ impl Book {
     fn counter(&mut self, name: &str, label: &str, value: &str) -> Result<Series, Violation> {
         let labels = BTreeMap::from([(label.to_owned(), value.to_owned())]);
         let series = Named { name: name.to_owned(), labels };
-        match self.place(Declared { series, help: String::new() }, Kind::Counter, None)? {
+        match self.place(
+            Declared { series, help: String::new(), unit: String::new() },
+            Kind::Counter,
+            None,
+        )? {
             Place::Counter(at) => Ok(at),
             _ => Err(other_kind()),
         }
@@ -258,7 +256,7 @@ impl Book {
 
     fn durations(&mut self) -> Result<HistogramSeries, Violation> {
         let series = Named { name: names::DURATION.to_owned(), labels: BTreeMap::new() };
-        let declared = Declared { series, help: String::new() };
+        let declared = Declared { series, help: String::new(), unit: String::new() };
         match self.place(
             declared,
             Kind::Histogram,
@@ -276,34 +274,47 @@ impl Book {
         kind: Kind,
         shape: Option<Shape>,
     ) -> Result<Place, Violation> {
-        let Declared { series, help } = declared;
+        let Declared { series, help, unit } = declared;
         if let Some(place) = self.series.get(&series) {
             return Ok(place.clone());
         }
-        let no_room =
-            || refused("no_room", format!("there is no room for one more series: {}", series.name));
-        if self.series.len() >= self.limits.max_series {
-            return Err(no_room());
-        }
         let labels: Vec<_> =
             series.labels.iter().map(|(label, value)| (label.as_str(), value.as_str())).collect();
-        let writer = &mut self.writer;
-        let place = match (kind, shape) {
-            (Kind::Histogram, shape) => shape
-                .and_then(|shape| writer.append_histogram(shape, &series.name, &labels, &help))
-                .map(Place::Histogram),
-            (Kind::Counter, _) => {
-                writer.append(kind, &series.name, &labels, &help).map(Place::Counter)
-            }
-            (Kind::FractionCounter, _) => {
-                writer.append(kind, &series.name, &labels, &help).map(Place::Fractions)
-            }
-            (Kind::Gauge, _) => writer.append(kind, &series.name, &labels, &help).map(Place::Gauge),
-        };
-        let place = place.ok_or_else(no_room)?;
+        let (name, help, unit, shape) = (&*series.name, &*help, &*unit, shape.as_ref());
+        if ![names::REQUESTS, names::DURATION].contains(&name) {
+            let (labels, shape) = (labels.clone(), shape.cloned());
+            let declared = declaration::Declared { name, kind, labels, help, unit, shape };
+            known::check(&declared).map_err(|fault| against_rules(name, fault))?;
+        }
+        let description = Description { kind, name, labels: &labels, help, unit, shape };
+        let has_room = self.series.len() < self.limits.max_series;
+        let at = has_room.then(|| self.writer.append_described(&description)).flatten();
+        let place = at.and_then(|at| Place::of(kind, at, shape.cloned())).ok_or_else(|| {
+            refused("no_room", format!("there is no room for one more series: {name}"))
+        })?;
         self.series.insert(series, place.clone());
         Ok(place)
     }
+}
+
+impl Place {
+    /// None for a histogram without buckets.
+    fn of(kind: Kind, at: Series, shape: Option<Shape>) -> Option<Self> {
+        Some(match kind {
+            Kind::Counter => Self::Counter(at),
+            Kind::FractionCounter => Self::Fractions(at),
+            Kind::Gauge => Self::Gauge(at),
+            Kind::Histogram => Self::Histogram(HistogramSeries::at(at, shape?)),
+        })
+    }
+}
+
+fn against_rules(name: &str, fault: Fault) -> Violation {
+    let what = match fault {
+        Fault::Unknown => "musterd keeps this name for itself, or knows it with other labels",
+        _ => "wanted a counter's name to end in _total, no other's, and each in its unit",
+    };
+    refused(fault.word(), format!("{name}: {what} (docs/ledger.md)"))
 }
 
 fn other_kind() -> Violation {

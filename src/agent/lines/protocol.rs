@@ -5,7 +5,8 @@
 use crate::agent::protocol::Violation;
 use crate::agent::totals::{ABORTED, STATUSES};
 use musterd_client::layout::{
-    CLASSIC_LIMIT, HELP_LIMIT, LABEL_LIMIT, LABEL_NAME_LIMIT, LABEL_VALUE_LIMIT, NAME_LIMIT, names,
+    CLASSIC_LIMIT, HELP_LIMIT, LABEL_LIMIT, LABEL_NAME_LIMIT, LABEL_VALUE_LIMIT, NAME_LIMIT,
+    UNIT_LIMIT, names,
 };
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -96,6 +97,8 @@ pub struct Declared {
     pub series: Named,
     /// Help text; empty for none.
     pub help: String,
+    /// Unit; empty for none.
+    pub unit: String,
 }
 
 /// What a line may hold; nothing of it is nested deeper than labels are.
@@ -113,6 +116,7 @@ struct Keys {
     value: Option<serde_json::Number>,
     bounds: Option<Vec<f64>>,
     help: Option<String>,
+    unit: Option<String>,
 }
 
 /// All that is wanted of a line that is refused.
@@ -247,7 +251,9 @@ fn declared(keys: &mut Keys) -> Result<Declared, Violation> {
     }
     let help = keys.help.take().unwrap_or_default();
     text("help", &help, HELP_LIMIT)?;
-    Ok(Declared { series: Named { name, labels }, help })
+    let unit = keys.unit.take().unwrap_or_default();
+    text("unit", &unit, UNIT_LIMIT)?;
+    Ok(Declared { series: Named { name, labels }, help, unit })
 }
 
 fn identifier(what: &str, word: &str, limit: usize) -> Result<(), Violation> {
@@ -329,7 +335,8 @@ mod tests {
 
     #[test]
     fn each_event_is_one_line() {
-        let plain = |name| Declared { series: named(name, &[]), help: String::new() };
+        let plain =
+            |name| Declared { series: named(name, &[]), help: String::new(), unit: String::new() };
         for (text, seq, event) in [
             (r#"{"event":"begin","id":"a","seq":1}"#, Some(1), Event::Begin { id: "a".into() }),
             (
@@ -348,10 +355,14 @@ mod tests {
                 },
             ),
             (
-                r#"{"event":"count","name":"a_total","labels":{"b":"c"},"help":"As."}"#,
+                r#"{"event":"count","name":"a_total","labels":{"b":"c"},"help":"As.","unit":"a"}"#,
                 None,
                 Event::Count(
-                    Declared { series: named("a_total", &[("b", "c")]), help: "As.".into() },
+                    Declared {
+                        series: named("a_total", &[("b", "c")]),
+                        help: "As.".into(),
+                        unit: "a".into(),
+                    },
                     Amount::Whole(1),
                 ),
             ),

@@ -7,7 +7,7 @@ use super::{Key, Registry};
 use crate::agent::label::Label;
 use crate::agent::ledger::Ledger;
 use crate::agent::lines::folder::OwnLedger;
-use crate::agent::options::LEDGER_SIZES;
+use crate::agent::options::{LEDGER_SIZES, Options};
 use crate::agent::peer::Peer;
 use crate::agent::protocol::{self, Hello};
 use std::os::fd::OwnedFd;
@@ -78,8 +78,13 @@ impl Registry {
             Some(file) => self.resume(&hello, peer, file)?,
             None => None,
         };
-        if !matches!(resumed, Some(Resumed::Known)) {
-            self.admit_ledger(peer)?;
+        let size = match &resumed {
+            Some(Resumed::Known) => None,
+            Some(Resumed::Adopted(ledger, _)) => Some(ledger.size()),
+            None => Some(self.options.ledger_size),
+        };
+        if let Some(size) = size {
+            self.admit_ledger(&hello.agent, peer, size)?;
         }
         let key = Key(self.next_key);
         self.next_key += 1;
@@ -114,7 +119,7 @@ impl Registry {
                 };
                 let name = label.file_name();
                 let (ledger, file) =
-                    Ledger::create(&name, size, self.options.max_series).map_err(failed)?;
+                    Ledger::create(&name, size, self.options.max_records()).map_err(failed)?;
                 let kept = file.try_clone().map_err(failed)?;
                 let answer = protocol::welcome_new(ledger.size(), self.options.duration_schema);
                 let stored = Some(label.ledger_name());
@@ -148,15 +153,41 @@ impl Registry {
         Ok(())
     }
 
-    pub(super) fn admit_ledger(&self, peer: &Peer) -> Result<(), Refusal> {
-        let (uid, limit) = (peer.uid, self.options.max_ledgers_per_uid);
-        let ledgers = self.agents.values().flat_map(|agent| &agent.live);
-        if ledgers.filter(|live| live.uid == uid).count() >= limit {
-            return Err(Refusal {
-                reason: "too_many_ledgers",
-                text: format!("user {uid} has {limit} ledgers in use already"),
-                retry: true,
-            });
+    /// Whether there may be a ledger more, of so many bytes.
+    pub(super) fn admit_ledger(
+        &self,
+        agent: &str,
+        peer: &Peer,
+        size: usize,
+    ) -> Result<(), Refusal> {
+        let refuse = |reason, text| Err(Refusal { reason, text, retry: true });
+        let (mut bytes, mut of_uid, mut of_process) = (0_usize, 0, 0);
+        for (name, known) in &self.agents {
+            for live in &known.live {
+                bytes = bytes.saturating_add(live.ledger.size());
+                of_uid += usize::from(live.uid == peer.uid);
+                let is_same = name == agent && live.pid.is_some() && live.pid == peer.pid;
+                of_process += usize::from(is_same);
+            }
+        }
+        let Options { max_ledgers_per_uid, max_ledgers_per_process, max_ledger_memory, .. } =
+            self.options;
+        if of_uid >= max_ledgers_per_uid {
+            let text =
+                format!("user {} has {max_ledgers_per_uid} ledgers in use already", peer.uid);
+            return refuse("too_many_ledgers", text);
+        }
+        if of_process >= max_ledgers_per_process {
+            let text = format!(
+                "this process has {max_ledgers_per_process} ledgers of agent {agent:?} already"
+            );
+            return refuse("too_many_ledgers", text);
+        }
+        if bytes.saturating_add(size) > max_ledger_memory {
+            let text = format!(
+                "ledgers in use have {bytes} bytes; {size} more would be over {max_ledger_memory}"
+            );
+            return refuse("too_much_memory", text);
         }
         Ok(())
     }
@@ -193,7 +224,7 @@ impl Registry {
             return Ok(Some(Resumed::Known));
         }
         // Made by a daemon with other settings perhaps: as large as any of them would make it.
-        match Ledger::adopt(&file, *LEDGER_SIZES.end(), self.options.max_series) {
+        match Ledger::adopt(&file, *LEDGER_SIZES.end(), self.options.max_records()) {
             Ok(ledger) => Ok(Some(Resumed::Adopted(Box::new(ledger), file))),
             Err(error) if error.kind() != std::io::ErrorKind::InvalidData => Err(passing(error)),
             Err(error) => {
@@ -219,12 +250,11 @@ impl Registry {
             self.unsaved = true;
             return Ok(None);
         }
-        let ledger = Ledger::restore(file, *LEDGER_SIZES.end(), self.options.max_series).map_err(
-            |error| {
+        let ledger = Ledger::restore(file, *LEDGER_SIZES.end(), self.options.max_records())
+            .map_err(|error| {
                 *self.faults.entry("not_resumed").or_default() += 1;
                 format!("agent {:?}: {error}", label.agent)
-            },
-        )?;
+            })?;
         let is_over = ledger.is_retired() || ledger.is_closed();
         let key = Key(self.next_key);
         self.next_key += 1;

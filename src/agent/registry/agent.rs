@@ -3,18 +3,21 @@
 //! Must not know other agents.
 
 use super::Key;
+use crate::agent::catalog::Catalog;
+use crate::agent::faults::Faults;
 use crate::agent::health::{Health, Judgement, Observations, Presence, State};
 use crate::agent::kept::Kept;
-use crate::agent::ledger::{Activity, Faults, FileId, Ledger};
+use crate::agent::ledger::{Activity, Books, FileId, Ledger};
 use crate::agent::lines::folder::OwnLedger;
 use crate::agent::protocol::Hello;
+use crate::agent::series::{Limits, SeriesTable};
 use crate::agent::totals::Totals;
 use crate::agent::window::Window;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// One agent: all processes that report under one name.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Agent {
     /// The first user who reported under this name; it stays theirs.
     pub(in crate::agent) uid: Option<u32>,
@@ -24,6 +27,8 @@ pub struct Agent {
     pub(super) retired: Totals,
     /// Retired and live counts together, as of the last refresh.
     pub(in crate::agent) current: Totals,
+    /// All that it counts besides requests.
+    pub(in crate::agent) series: SeriesTable,
     pub(in crate::agent) window: Window,
     pub(in crate::agent) activity: Activity,
     pub(in crate::agent) health: Health,
@@ -71,19 +76,42 @@ pub struct Live {
 pub(in crate::agent) const RETURN_TIME: Duration = Duration::from_secs(30);
 
 impl Agent {
-    pub(super) fn restored(kept: Kept, now: Duration) -> Self {
-        let mut agent = Self {
+    pub(super) fn new(name: &str) -> Self {
+        Self {
+            uid: None,
+            hello: None,
+            live: Vec::new(),
+            retired: Totals::default(),
+            current: Totals::default(),
+            series: SeriesTable::new(name),
+            window: Window::default(),
+            activity: Activity::default(),
+            health: Health::default(),
+            begun: None,
+            ended: None,
+            gone_since: None,
+            is_long_gone: false,
+            awaited: None,
+            child: None,
+            is_supervised: false,
+            restarts: 0,
+            exits: BTreeMap::new(),
+            sessions: Vec::new(),
+        }
+    }
+
+    pub(super) fn restored(name: &str, kept: Kept, now: Duration) -> Self {
+        Self {
             uid: kept.uid,
+            window: Window::starting_from(&kept.totals),
+            current: kept.totals.clone(),
             retired: kept.totals,
             restarts: kept.restarts,
             exits: kept.exits,
             sessions: kept.sessions,
             awaited: (kept.live > 0).then(|| (kept.live, now + RETURN_TIME)),
-            ..Self::default()
-        };
-        agent.add_up();
-        agent.window = Window::starting_from(&agent.current);
-        agent
+            ..Self::new(name)
+        }
     }
 
     /// Whether its counters are whole. After a restart of the daemon they are not, until the
@@ -112,18 +140,40 @@ impl Agent {
         self.is_long_gone = !keep.is_zero() && gone.is_some_and(|gone| gone >= keep);
     }
 
-    /// Adds retired and live counts up anew.
-    pub(super) fn add_up(&mut self) {
-        self.current.copy_from(&self.retired);
+    /// Adds what its ledgers have counted since the last time.
+    pub(super) fn add_up(&mut self, catalog: &mut Catalog, limits: &Limits) {
+        let mut has_changed = false;
         self.activity = Activity::default();
         for live in &mut self.live {
-            live.ledger.add_to(&mut self.current);
+            let (totals, series) = (&mut self.current, &mut self.series);
+            has_changed |= live.ledger.read(&mut Books { totals, series, catalog, limits });
             let activity = live.ledger.activity();
             let own = &mut self.activity;
             own.in_flight = own.in_flight.saturating_add(activity.in_flight);
             own.oldest_begun =
                 [own.oldest_begun, activity.oldest_begun].into_iter().flatten().min();
             own.heartbeat = own.heartbeat.max(activity.heartbeat);
+        }
+        if has_changed {
+            self.add_up_sums();
+        }
+    }
+
+    /// Adds up anew what is no whole number: gauges, and sums, whose last digits depend on the order
+    /// in which they are added up.
+    pub(super) fn add_up_sums(&mut self) {
+        let sum = |totals: &Totals| totals.durations.as_ref().map_or(0.0, |all| all.sum);
+        let (shown, retired) = (sum(&self.current), sum(&self.retired));
+        if let Some(durations) = &mut self.current.durations {
+            durations.sum = retired;
+        }
+        self.series.begin_sums();
+        for live in &self.live {
+            live.ledger.add_sums(&mut self.current, &mut self.series);
+        }
+        self.series.end_sums();
+        if let Some(durations) = &mut self.current.durations {
+            durations.sum = durations.sum.max(shown);
         }
     }
 

@@ -5,7 +5,7 @@ use super::{Agent, Key, Origin, Refusal, Registry};
 use crate::agent::label::Label;
 use crate::agent::ledger::Ledger;
 use crate::agent::lines::book::{Book, Limits};
-use crate::agent::lines::folder::{Folder, OwnLedger};
+use crate::agent::lines::folder::{Folder, LEDGER_SIZE, OwnLedger};
 use crate::agent::options::Options;
 use crate::agent::peer::Peer;
 use crate::agent::protocol::Hello;
@@ -40,7 +40,7 @@ impl Registry {
             self.note_hello(hello);
             return Ok((key, book));
         }
-        self.admit_ledger(peer)?;
+        self.admit_ledger(&hello.agent, peer, LEDGER_SIZE)?;
         let known = self.agents.get(&hello.agent);
         let applied =
             known.zip(session.as_deref()).and_then(|(agent, session)| agent.applied(session));
@@ -131,7 +131,7 @@ impl Registry {
     }
 
     fn open(&self, own: &OwnLedger) -> io::Result<Ledger> {
-        Ledger::on(own.memory()?, own.file(), self.options.max_series)
+        Ledger::on(own.memory()?, own.file(), self.options.max_records())
     }
 
     fn book(&self, own: &OwnLedger) -> io::Result<Book> {

@@ -152,7 +152,7 @@ fn totals_are_kept_from_run_to_run() {
     assert!(next.restore(&text, at(1)).unwrap().is_empty());
     assert_eq!(requests(&mut next, "a"), [0, 6, 0, 0, 1]);
     assert_eq!((next.agents["s"].restarts, next.agents["s"].exits["error"]), (1, 1));
-    for rubbish in ["", "{", "{\"version\":1}", "{\"version\":2,\"agents\":{}}", "[]"] {
+    for rubbish in ["", "{", "{\"version\":2}", "{\"version\":3,\"agents\":{}}", "[]"] {
         assert!(Registry::new(options()).restore(rubbish, at(1)).is_err(), "{rubbish}");
     }
 }

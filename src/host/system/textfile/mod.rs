@@ -145,10 +145,15 @@ fn exposed(family: &Foreign) -> impl Iterator<Item = String> {
     std::iter::once("").chain(parts.copied()).map(|part| format!("{}{part}", family.name))
 }
 
-/// Whether the batch has one of those names already, or a histogram that such a name is a part of.
+/// Whether the batch has one of those names already, a histogram that such a name is a part of, or, since
+/// OpenMetrics has `_total` in samples alone, the same name with or without it.
 fn is_taken(family: &Foreign, batch: &Batch) -> bool {
     let whole = PARTS.iter().find_map(|part| family.name.strip_suffix(part));
-    exposed(family).any(|name| batch.has(&name)) || whole.is_some_and(|name| batch.has(name))
+    let stem = family.name.strip_suffix("_total");
+    exposed(family).any(|name| batch.has(&name))
+        || whole.is_some_and(|name| batch.has(name))
+        || stem.is_some_and(|name| batch.has(name))
+        || batch.has(&format!("{}_total", family.name))
 }
 
 fn emit_family(
@@ -340,7 +345,7 @@ mod tests {
         folder.write("a.prom", "# HELP a A.\na 1\nown 7\n");
         folder.write("b.prom", "# HELP a Other.\na{x=\"1\"} 1\n");
         folder.write("c.prom", "c 1 1441205977284\nc2 1\n");
-        folder.write("d.prom", "# HELP a A.\na 9\nnamedprocess_x 1\n");
+        folder.write("d.prom", "# HELP a A.\na 9\nnamedprocess_x 1\nown_total 1\n");
         let a = "# HELP a A.\n# TYPE a untyped\na 1\n";
         assert_eq!(shown(&mut collector), format!("{OWN}{a}{END} 1"));
         for part in [
@@ -349,6 +354,7 @@ mod tests {
             "`own` is musterd's",
             "c.prom: line 1: timestamps",
             "`namedprocess_x` is musterd's",
+            "`own_total` is musterd's",
         ] {
             assert!(collector.complaint.contains(part), "{part}: {}", collector.complaint);
         }

@@ -1,0 +1,500 @@
+//! The series of one agent besides its requests: of families that musterd knows and of those that the
+//! agent has declared itself, added up over its ledgers, those in use and those that have been retired.
+//! Their number, and the length of label values, are bounded here: what does not fit is counted in series
+//! whose labels say `overflow`.
+//!
+//! Must not know where values come from or how they are exported.
+
+mod kept;
+
+pub(super) use kept::KeptFamily;
+
+use super::catalog::{Catalog, FamilyId};
+use super::declaration::Declared;
+use super::faults::{Fault, Faults};
+use super::totals::{Durations, add_sums};
+use crate::metric::{Batch, Group, Histogram, Labels, Native};
+use musterd_client::layout::{Kind, Shape};
+use std::collections::{BTreeMap, HashMap};
+
+/// The label value of what does not fit.
+pub const OVERFLOW: &str = "overflow";
+/// Names that are told in `/api/v1/agents`; the counter of faults has all.
+const COMPLAINTS: usize = 16;
+
+/// How much agents may have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Series of one, those of its ledgers in use and those that are kept.
+    pub series: usize,
+    /// Series of all agents together.
+    pub total_series: usize,
+    /// Bytes of a label value.
+    pub label_length: usize,
+    /// Families that agents have declared, over all agents.
+    pub families: usize,
+}
+
+/// A series' place in its table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RowId(u32);
+
+/// All series of an agent.
+#[derive(Debug)]
+pub struct SeriesTable {
+    agent: String,
+    rows: Vec<Row>,
+    keys: HashMap<Key, RowId>,
+    /// Rows that are no series any more.
+    free: Vec<RowId>,
+    /// Names that were refused, and the word for why.
+    complaints: BTreeMap<String, &'static str>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+struct Key {
+    family: FamilyId,
+    /// By their names, none empty.
+    labels: Vec<(String, String)>,
+}
+
+#[derive(Debug)]
+struct Row {
+    family: FamilyId,
+    /// Ledgers in use that have it.
+    live: u32,
+    labels: Labels,
+    value: Value,
+}
+
+#[derive(Debug)]
+enum Value {
+    /// Of a row that is no series.
+    Nothing,
+    Count {
+        retired: u64,
+        current: u64,
+    },
+    Sum(Sum),
+    /// Nothing where no ledger knows.
+    Gauge(Option<f64>),
+    Histogram(Box<Buckets>),
+}
+
+/// A sum of fractions. It is added up anew from its parts each time, so that it is what the next daemon
+/// will make of them; in which order they come may still change its last digit, which must not make
+/// it go back.
+#[derive(Clone, Copy, Debug, Default)]
+struct Sum {
+    retired: f64,
+    adding: f64,
+    shown: f64,
+}
+
+#[derive(Debug)]
+struct Buckets {
+    retired: Option<Durations>,
+    /// Its own sum is not used.
+    current: Durations,
+    sum: Sum,
+}
+
+impl Sum {
+    fn of(retired: f64) -> Self {
+        Self { retired, adding: retired, shown: retired }
+    }
+}
+
+impl SeriesTable {
+    /// No series yet.
+    #[must_use]
+    pub fn new(agent: &str) -> Self {
+        Self {
+            agent: agent.to_owned(),
+            rows: Vec::new(),
+            keys: HashMap::new(),
+            free: Vec::new(),
+            complaints: BTreeMap::new(),
+        }
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.keys.len()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.keys.is_empty()
+    }
+
+    /// Names that were refused or shortened since the agent was last started, and why.
+    #[must_use]
+    pub fn complaints(&self) -> &BTreeMap<String, &'static str> {
+        &self.complaints
+    }
+
+    /// Forgets what was refused: another process may do better.
+    pub fn forget_complaints(&mut self) {
+        self.complaints.clear();
+    }
+
+    /// Counts a fault, and keeps the name that it is about.
+    pub fn complain(&mut self, name: &str, fault: Fault, faults: &mut Faults) {
+        faults.note(fault);
+        if self.complaints.len() < COMPLAINTS && !self.complaints.contains_key(name) {
+            self.complaints.insert(name.to_owned(), fault.word());
+        }
+    }
+
+    /// Where a ledger's series is counted, which is noted as in use by one ledger more; nothing if it is
+    /// refused.
+    pub fn place(
+        &mut self,
+        declared: &Declared<'_>,
+        catalog: &mut Catalog,
+        limits: &Limits,
+        faults: &mut Faults,
+    ) -> Option<RowId> {
+        match self.try_place(declared, catalog, limits, faults) {
+            Ok(id) => {
+                if let Some(row) = self.row_mut(id) {
+                    row.live += 1;
+                }
+                Some(id)
+            }
+            Err(fault) => {
+                self.complain(declared.name, fault, faults);
+                None
+            }
+        }
+    }
+
+    fn try_place(
+        &mut self,
+        declared: &Declared<'_>,
+        catalog: &mut Catalog,
+        limits: &Limits,
+        faults: &mut Faults,
+    ) -> Result<RowId, Fault> {
+        let mut found = catalog.find(declared);
+        if found == Err(Fault::Conflict) && self.drop_old(declared, catalog, faults) {
+            found = catalog.find(declared);
+        }
+        let found = found?;
+        let known = found.and_then(|id| catalog.get(id)).and_then(|entry| entry.known);
+        let is_free = |label: &str| known.is_none_or(|known| known.values_of(label).is_none());
+        let mut labels = sorted(declared);
+        for (label, value) in &mut labels {
+            let is_bad = value.len() > limits.label_length || value.contains(char::is_control);
+            if is_bad && is_free(label) {
+                if declared.kind == Kind::Gauge {
+                    return Err(Fault::LabelValue);
+                }
+                self.complain(declared.name, Fault::LabelValue, faults);
+                *value = OVERFLOW;
+            }
+        }
+        if let Some(id) = found.and_then(|family| self.find(family, &labels)) {
+            return self.check(id, declared, faults);
+        }
+        if self.len() >= limits.series || catalog.row_count() >= limits.total_series {
+            if declared.kind == Kind::Gauge {
+                return Err(Fault::OverLimit);
+            }
+            for (_, value) in labels.iter_mut().filter(|(label, _)| is_free(label)) {
+                *value = OVERFLOW;
+            }
+            let is_there = found.is_some_and(|family| self.has(family));
+            if known.is_none() && (labels.is_empty() || !is_there) {
+                return Err(Fault::OverLimit);
+            }
+            self.complain(declared.name, Fault::OverLimit, faults);
+            if let Some(id) = found.and_then(|family| self.find(family, &labels)) {
+                return self.check(id, declared, faults);
+            }
+        }
+        let value = value_of(declared.kind, declared.shape.as_ref()).ok_or(Fault::Malformed)?;
+        let family = match found {
+            Some(family) => family,
+            None => catalog.add(declared, limits.families)?,
+        };
+        Ok(self.push(family, &labels, value, catalog))
+    }
+
+    /// Whether a series can take what is declared: its values are of the same kind, and have the same
+    /// bounds, or nobody counts in it any more.
+    fn check(
+        &mut self,
+        id: RowId,
+        declared: &Declared<'_>,
+        faults: &mut Faults,
+    ) -> Result<RowId, Fault> {
+        let row = self.row_mut(id).ok_or(Fault::Conflict)?;
+        let fits = match (&mut row.value, declared.kind) {
+            (Value::Count { .. }, Kind::Counter)
+            | (Value::Sum(_), Kind::FractionCounter)
+            | (Value::Gauge(_), Kind::Gauge) => true,
+            (Value::Histogram(buckets), Kind::Histogram) => declared
+                .shape
+                .as_ref()
+                .filter(|shape| shape.bounds == buckets.current.shape.bounds)
+                .map(|shape| buckets.current.make_room_for(shape))
+                .is_some(),
+            _ => false,
+        };
+        if fits {
+            return Ok(id);
+        }
+        if row.live > 0 {
+            return Err(Fault::Conflict);
+        }
+        row.value = value_of(declared.kind, declared.shape.as_ref()).ok_or(Fault::Malformed)?;
+        self.complain(declared.name, Fault::Redeclared, faults);
+        Ok(id)
+    }
+
+    /// Forgets series that stand in the way of a new declaration, if they are all of this agent and no
+    /// ledger in use has one. Whether there were any.
+    fn drop_old(
+        &mut self,
+        declared: &Declared<'_>,
+        catalog: &mut Catalog,
+        faults: &mut Faults,
+    ) -> bool {
+        let Some((family, all)) = catalog.by_stem(declared.stem()) else { return false };
+        let own = || self.rows.iter().filter(|row| row.family == family && row.is_series());
+        if own().count() != all || own().any(|row| row.live > 0) {
+            return false;
+        }
+        self.drop_rows(catalog, |row| row.family == family);
+        self.complain(declared.name, Fault::Redeclared, faults);
+        true
+    }
+
+    fn drop_rows(&mut self, catalog: &mut Catalog, is_it: impl Fn(&Row) -> bool) {
+        let (rows, free) = (&mut self.rows, &mut self.free);
+        self.keys.retain(|key, id| {
+            let Some(row) = rows.get_mut(id.0 as usize).filter(|row| is_it(row)) else {
+                return true;
+            };
+            row.value = Value::Nothing;
+            free.push(*id);
+            catalog.row_removed(key.family);
+            false
+        });
+    }
+
+    fn has(&self, family: FamilyId) -> bool {
+        self.rows.iter().any(|row| row.family == family && row.is_series())
+    }
+
+    fn find(&self, family: FamilyId, labels: &[(&str, &str)]) -> Option<RowId> {
+        self.keys.get(&Key::new(family, labels)).copied()
+    }
+
+    fn push(
+        &mut self,
+        family: FamilyId,
+        labels: &[(&str, &str)],
+        value: Value,
+        catalog: &mut Catalog,
+    ) -> RowId {
+        let mut rendered = vec![("agent", self.agent.as_str())];
+        rendered.extend(labels);
+        let row = Row { family, live: 0, labels: Labels::new(&rendered), value };
+        let id = match self.free.pop() {
+            Some(id) => {
+                if let Some(place) = self.row_mut(id) {
+                    *place = row;
+                }
+                id
+            }
+            None => {
+                self.rows.push(row);
+                RowId(u32::try_from(self.rows.len() - 1).unwrap_or(u32::MAX))
+            }
+        };
+        self.keys.insert(Key::new(family, labels), id);
+        catalog.row_added(family);
+        id
+    }
+
+    fn row_mut(&mut self, id: RowId) -> Option<&mut Row> {
+        self.rows.get_mut(id.0 as usize)
+    }
+
+    /// Adds to a counter.
+    pub fn count(&mut self, id: RowId, more: u64) {
+        if let Some(Value::Count { current, .. }) = self.row_mut(id).map(|row| &mut row.value) {
+            *current = current.saturating_add(more);
+        }
+    }
+
+    /// The buckets of a histogram, to add to; its sum is not among them.
+    pub fn buckets(&mut self, id: RowId) -> Option<&mut Durations> {
+        match &mut self.row_mut(id)?.value {
+            Value::Histogram(buckets) => Some(&mut buckets.current),
+            _ => None,
+        }
+    }
+
+    /// Begins to add up anew what is no whole number: gauges, and sums.
+    pub fn begin_sums(&mut self) {
+        for row in &mut self.rows {
+            match &mut row.value {
+                Value::Gauge(value) => *value = None,
+                Value::Sum(sum) => sum.adding = sum.retired,
+                Value::Histogram(buckets) => buckets.sum.adding = buckets.sum.retired,
+                Value::Count { .. } | Value::Nothing => {}
+            }
+        }
+    }
+
+    /// Adds what one ledger has. A gauge that is not a number is not known to it.
+    pub fn add_sum(&mut self, id: RowId, value: f64) {
+        match self.row_mut(id).map(|row| &mut row.value) {
+            Some(Value::Gauge(sum)) if !value.is_nan() => *sum = Some(sum.unwrap_or(0.0) + value),
+            Some(Value::Sum(sum)) => sum.adding = add_sums(sum.adding, value),
+            Some(Value::Histogram(buckets)) => {
+                buckets.sum.adding = add_sums(buckets.sum.adding, value);
+            }
+            _ => {}
+        }
+    }
+
+    /// Shows what has been added up.
+    pub fn end_sums(&mut self) {
+        for row in &mut self.rows {
+            match &mut row.value {
+                // Both infinities have no sum.
+                Value::Gauge(value) => *value = value.filter(|value| !value.is_nan()),
+                Value::Sum(sum) => sum.shown = sum.shown.max(sum.adding),
+                Value::Histogram(buckets) => {
+                    buckets.sum.shown = buckets.sum.shown.max(buckets.sum.adding);
+                }
+                Value::Count { .. } | Value::Nothing => {}
+            }
+        }
+    }
+
+    /// Takes over for good what a ledger has in a series: its word. It is in use by one ledger less.
+    pub fn retire(&mut self, id: RowId, word: u64) {
+        let Some(row) = self.row_mut(id) else { return };
+        row.live = row.live.saturating_sub(1);
+        match &mut row.value {
+            Value::Count { retired, .. } => *retired = retired.saturating_add(word),
+            Value::Sum(sum) => sum.retired = add_sums(sum.retired, f64::from_bits(word)),
+            Value::Histogram(_) | Value::Gauge(_) | Value::Nothing => {}
+        }
+    }
+
+    /// The same of a histogram: its words, which have the buckets of `shape`.
+    pub fn retire_histogram(&mut self, id: RowId, shape: &Shape, words: &[u64]) {
+        let Some(row) = self.row_mut(id) else { return };
+        row.live = row.live.saturating_sub(1);
+        if let Value::Histogram(buckets) = &mut row.value {
+            let current = &buckets.current.shape;
+            let retired = buckets.retired.get_or_insert_with(|| Durations::new(current.clone()));
+            // Those in use stay in use, whichever ledger is retired first.
+            retired.make_room_for(current);
+            retired.add_words(shape, words);
+            buckets.sum.retired = retired.sum;
+        }
+    }
+
+    /// Forgets the gauges that no ledger in use has.
+    pub fn drop_gauges(&mut self, catalog: &mut Catalog) {
+        let is_over = |row: &Row| row.live == 0 && matches!(row.value, Value::Gauge(_));
+        if self.rows.iter().any(is_over) {
+            self.drop_rows(catalog, is_over);
+        }
+    }
+
+    /// Emits all of them.
+    pub fn fill(&self, batch: &mut Batch, group: Group) {
+        for row in &self.rows {
+            let family = row.family.place();
+            match &row.value {
+                Value::Count { current, .. } => {
+                    batch.put(group, family, &row.labels, super::export::number(*current));
+                }
+                Value::Sum(sum) => batch.put(group, family, &row.labels, sum.shown),
+                Value::Gauge(Some(value)) => batch.put(group, family, &row.labels, *value),
+                Value::Histogram(buckets) => {
+                    let Buckets { current, sum, .. } = &**buckets;
+                    let histogram = Histogram { sum: sum.shown, ..current.as_histogram() };
+                    batch.put_histogram(group, family, &row.labels, &histogram);
+                }
+                Value::Gauge(None) | Value::Nothing => {}
+            }
+        }
+    }
+
+    /// The counters of a family, each with the value of its first label.
+    pub fn counts(&self, name: &str, catalog: &Catalog) -> impl Iterator<Item = (&str, u64)> {
+        let family = catalog.by_stem(super::declaration::stem(name)).map(|(family, _)| family);
+        self.keys.iter().filter(move |(key, _)| Some(key.family) == family).filter_map(
+            |(key, id)| {
+                let label = key.labels.first().map_or("", |(_, value)| value);
+                match self.rows.get(id.0 as usize)?.value {
+                    Value::Count { current, .. } => Some((label, current)),
+                    _ => None,
+                }
+            },
+        )
+    }
+}
+
+impl Row {
+    fn is_series(&self) -> bool {
+        !matches!(self.value, Value::Nothing)
+    }
+}
+
+impl Key {
+    fn new(family: FamilyId, labels: &[(&str, &str)]) -> Self {
+        let owned = labels.iter().map(|(label, value)| ((*label).to_owned(), (*value).to_owned()));
+        Self { family, labels: owned.collect() }
+    }
+}
+
+impl Durations {
+    /// As a batch takes it.
+    #[must_use]
+    pub fn as_histogram(&self) -> Histogram<'_> {
+        let native = i8::try_from(self.shape.schema).ok().map(|schema| Native {
+            schema,
+            zero_threshold: self.shape.zero_threshold,
+            zero_count: self.zero,
+            first: self.shape.first,
+            counts: &self.native,
+        });
+        Histogram { bounds: &self.shape.bounds, counts: &self.classic, sum: self.sum, native }
+    }
+}
+
+fn sorted<'a>(declared: &Declared<'a>) -> Vec<(&'a str, &'a str)> {
+    let given = declared.labels.iter().filter(|(_, value)| !value.is_empty());
+    let mut labels: Vec<_> = given.copied().collect();
+    labels.sort_unstable();
+    labels
+}
+
+/// Nothing counted yet; none for a histogram without buckets.
+fn value_of(kind: Kind, shape: Option<&Shape>) -> Option<Value> {
+    Some(match kind {
+        Kind::Counter => Value::Count { retired: 0, current: 0 },
+        Kind::FractionCounter => Value::Sum(Sum::default()),
+        Kind::Gauge => Value::Gauge(None),
+        Kind::Histogram => {
+            let current = Durations::new(shape?.clone());
+            Value::Histogram(Box::new(Buckets { retired: None, current, sum: Sum::default() }))
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests;

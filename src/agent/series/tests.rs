@@ -1,0 +1,214 @@
+use super::super::sample::{Desk, Pen, counter, described, gauge, record};
+use super::*;
+use crate::agent::ledger::Ledger;
+use musterd_client::layout::names;
+
+fn ledger() -> (Ledger, Pen) {
+    let (ledger, file) = Ledger::create("test", 64 << 10, 200).unwrap();
+    let pen = Pen::on(&file);
+    (ledger, pen)
+}
+
+/// Sets a series to a word, which appends it.
+fn put(pen: &Pen, record: &(Vec<u8>, usize), word: u64) -> usize {
+    let values = pen.append(record);
+    pen.0.store(values, word);
+    values
+}
+
+fn shows(desk: &Desk, line: &str) -> bool {
+    desk.shown().contains(&format!("{line}\n"))
+}
+
+#[test]
+fn counters_add_up_over_ledgers_and_outlive_them() {
+    let ((mut one, pen), (mut other, other_pen)) = (ledger(), ledger());
+    let mut desk = Desk::new();
+    let cost = record(4, "x_cost_total", &[], None);
+    put(&pen, &counter("x_total", &[("a", "1")]), 5);
+    put(&pen, &cost, 0.1_f64.to_bits());
+    put(&other_pen, &counter("x_total", &[("a", "1")]), 3);
+    put(&other_pen, &cost, 0.7_f64.to_bits());
+    desk.read(&mut [&mut one, &mut other]);
+    assert!(shows(&desk, "x_total{agent=\"a\",a=\"1\"} 8"), "{}", desk.shown());
+    let shown = desk.shown();
+    desk.retire(one);
+    desk.read(&mut [&mut other]);
+    assert_eq!(desk.shown(), shown);
+    desk.retire(other);
+    assert_eq!(desk.shown(), shown);
+    let kept = serde_json::to_string(&desk.series.kept(&desk.catalog)).unwrap();
+    let mut next = Desk::new();
+    let faults = next.series.restore(serde_json::from_str(&kept).unwrap(), &mut next.catalog);
+    assert_eq!(faults, [""; 0]);
+    assert_eq!(next.shown(), shown);
+}
+
+#[test]
+fn the_order_in_which_ledgers_end_makes_no_sum_go_back() {
+    let values = [0.1_f64, 0.2, 0.3, 1e15, 0.7];
+    for first in 0..values.len() {
+        let mut desk = Desk::new();
+        let mut ledgers: Vec<_> = values.iter().map(|_| ledger()).collect();
+        for ((_, pen), value) in ledgers.iter().zip(values) {
+            put(pen, &record(4, "x_total", &[], None), value.to_bits());
+        }
+        let mut before = 0.0;
+        while !ledgers.is_empty() {
+            desk.read(&mut ledgers.iter_mut().map(|(ledger, _)| ledger).collect::<Vec<_>>());
+            let Value::Sum(sum) = &desk.series.rows[0].value else { panic!() };
+            assert!(sum.shown >= before, "{} after {before}", sum.shown);
+            before = sum.shown;
+            let (ledger, _) = ledgers.remove(first.min(ledgers.len() - 1));
+            desk.retire(ledger);
+        }
+    }
+}
+
+#[test]
+fn gauges_are_added_up_and_end_with_their_ledgers() {
+    let ((mut one, pen), (mut other, other_pen)) = (ledger(), ledger());
+    let mut desk = Desk::new();
+    let depth = put(&pen, &gauge("x_depth", &[]), 2.5_f64.to_bits());
+    put(&other_pen, &gauge("x_depth", &[]), (-1.0_f64).to_bits());
+    desk.read(&mut [&mut one, &mut other]);
+    assert!(shows(&desk, "x_depth{agent=\"a\"} 1.5"), "{}", desk.shown());
+    pen.0.store(depth, f64::NAN.to_bits());
+    desk.read(&mut [&mut one, &mut other]);
+    assert!(shows(&desk, "x_depth{agent=\"a\"} -1"), "{}", desk.shown());
+    desk.retire(other);
+    desk.read(&mut [&mut one]);
+    assert_eq!(desk.shown(), "# EOF\n", "nobody knows");
+    assert_eq!(desk.series.len(), 1);
+    desk.retire(one);
+    assert_eq!((desk.series.len(), desk.series.free.len()), (0, 1));
+    // Its row, and its name, are free for something else.
+    let (mut next, pen) = ledger();
+    put(&pen, &counter("x_depth_total", &[]), 4);
+    desk.read(&mut [&mut next]);
+    assert!(shows(&desk, "x_depth_total{agent=\"a\"} 4"), "{}", desk.shown());
+    assert_eq!(desk.series.rows.len(), 1);
+    assert!(desk.series.kept(&desk.catalog).is_empty());
+}
+
+#[test]
+fn what_is_too_many_is_counted_as_overflow() {
+    let (mut one, pen) = ledger();
+    let mut desk = Desk::new();
+    desk.limits.series = 3;
+    for index in 0..6 {
+        put(&pen, &counter("x_total", &[("a", &format!("v{index}")), ("b", "c")]), 1);
+    }
+    put(&pen, &gauge("x_depth", &[]), 1);
+    put(&pen, &counter("y_total", &[("a", "b")]), 1);
+    let tokens = [("model", "m"), ("type", "input")];
+    put(&pen, &counter(names::TOKENS, &tokens), 9);
+    desk.read(&mut [&mut one]);
+    let shown = desk.shown();
+    assert!(shown.contains("x_total{agent=\"a\",a=\"v2\",b=\"c\"} 1\n"), "{shown}");
+    assert!(shown.contains("x_total{agent=\"a\",a=\"overflow\",b=\"overflow\"} 3\n"), "{shown}");
+    assert!(shown.contains("{agent=\"a\",model=\"overflow\",type=\"input\"} 9\n"), "{shown}");
+    assert!(!shown.contains("depth") && !shown.contains("y_total"), "{shown}");
+    assert_eq!(one.faults().of(Fault::OverLimit), 6);
+    let complaints = desk.series.complaints().keys().collect::<Vec<_>>();
+    assert_eq!(complaints, [names::TOKENS, "x_depth", "x_total", "y_total"]);
+    // What has its place keeps it, whatever the limit is when the next ledger comes.
+    desk.retire(one);
+    desk.limits.series = 1;
+    let (mut next, pen) = ledger();
+    put(&pen, &counter("x_total", &[("b", "c"), ("a", "v0")]), 1);
+    desk.read(&mut [&mut next]);
+    assert!(shows(&desk, "x_total{agent=\"a\",a=\"v0\",b=\"c\"} 2"), "{}", desk.shown());
+}
+
+#[test]
+fn label_values_are_bounded() {
+    let (mut one, pen) = ledger();
+    let mut desk = Desk::new();
+    for value in ["x".repeat(65), "a\u{1b}[31m".into(), "a\nb".into(), "fits".into()] {
+        put(&pen, &counter("x_total", &[("a", &value), ("b", "c")]), 1);
+    }
+    desk.read(&mut [&mut one]);
+    assert!(shows(&desk, "x_total{agent=\"a\",a=\"overflow\",b=\"c\"} 3"), "{}", desk.shown());
+    assert!(shows(&desk, "x_total{agent=\"a\",a=\"fits\",b=\"c\"} 1"), "{}", desk.shown());
+    assert_eq!(one.faults().of(Fault::LabelValue), 3);
+}
+
+#[test]
+fn an_agent_that_declares_anew_starts_from_zero() {
+    let shape = |bound| Shape { native_count: 0, bounds: vec![bound], ..Shape::calls() };
+    let wait = |bound| record(3, "x_wait", &[("a", "b")], Some(&shape(bound)));
+    let mut desk = Desk::new();
+    let (mut one, pen) = ledger();
+    put(&pen, &counter("x_total", &[]), 5);
+    let values = put(&pen, &wait(1.0), 0);
+    pen.0.store(values + 16, 7);
+    desk.read(&mut [&mut one]);
+    let (mut other, pen) = ledger();
+    put(&pen, &gauge("x", &[]), 5.0_f64.to_bits());
+    put(&pen, &wait(2.0), 0);
+    desk.read(&mut [&mut one, &mut other]);
+    assert_eq!(other.faults().of(Fault::Conflict), 2, "the first is in use");
+    desk.retire(other);
+    desk.retire(one);
+    let (mut next, pen) = ledger();
+    put(&pen, &gauge("x", &[]), 5.0_f64.to_bits());
+    let values = put(&pen, &wait(2.0), 0);
+    pen.0.store(values + 24, 1);
+    desk.read(&mut [&mut next]);
+    assert!(shows(&desk, "x{agent=\"a\"} 5"), "{}", desk.shown());
+    assert!(shows(&desk, "x_wait_bucket{agent=\"a\",a=\"b\",le=\"2.0\"} 0"), "{}", desk.shown());
+    assert!(shows(&desk, "x_wait_count{agent=\"a\",a=\"b\"} 1"), "{}", desk.shown());
+    assert_eq!(next.faults().of(Fault::Redeclared), 2);
+}
+
+#[test]
+fn what_another_agent_has_is_not_declared_anew() {
+    let mut desk = Desk::new();
+    let mut other = SeriesTable::new("b");
+    let (mut one, pen) = ledger();
+    put(&pen, &counter("x_total", &[]), 5);
+    desk.read(&mut [&mut one]);
+    desk.retire(one);
+    let name = "x";
+    let declared =
+        Declared { name, kind: Kind::Gauge, labels: vec![], help: "", unit: "", shape: None };
+    let mut faults = Faults::default();
+    assert_eq!(other.place(&declared, &mut desk.catalog, &desk.limits, &mut faults), None);
+    assert_eq!(faults.of(Fault::Conflict), 1);
+    assert_eq!(other.complaints()["x"], "conflict");
+}
+
+#[test]
+fn what_was_kept_is_checked() {
+    let mut desk = Desk::new();
+    let text = r#"[{"name":"x_total","help":"","unit":"","series":[
+        {"labels":[["a","1"]],"value":{"count":5}},
+        {"labels":[["a","1"]],"value":{"count":5}},
+        {"labels":[["agent","1"]],"value":{"count":5}},
+        {"labels":[],"value":{"sum":-1.0}}]},
+        {"name":"node_load1","help":"","unit":"","series":[{"labels":[],"value":{"sum":1.0}}]},
+        {"name":"agent_errors_total","help":"","unit":"","series":[
+        {"labels":[["category","io"]],"value":{"count":2}}]},
+        {"name":"x_wait","help":"","unit":"","series":[{"labels":[],"value":{"histogram":{"shape":
+        {"schema":3,"first":0,"native_count":4000000000,"zero_threshold":0.1,"bounds":[1.0]},
+        "sum":1.0,"zero":1,"native":[],"classic":[1,2]}}}]}]"#;
+    let faults = desk.series.restore(serde_json::from_str(text).unwrap(), &mut desk.catalog);
+    assert_eq!(faults.len(), 5, "{faults:?}");
+    assert!(shows(&desk, "x_total{agent=\"a\",a=\"1\"} 5"), "{}", desk.shown());
+    let errors: Vec<_> = desk.series.counts(names::ERRORS, &desk.catalog).collect();
+    assert_eq!(errors, [("io", 2)]);
+}
+
+#[test]
+fn a_unit_and_a_help_are_kept() {
+    let mut desk = Desk::new();
+    let (mut one, pen) = ledger();
+    put(&pen, &described(1, "x_seconds_total", &[], None, ["Helps.", "seconds"]), 5);
+    desk.read(&mut [&mut one]);
+    desk.retire(one);
+    let mut next = Desk::new();
+    next.series.restore(desk.series.kept(&desk.catalog), &mut next.catalog);
+    assert_eq!(next.shown(), desk.shown());
+    assert!(next.shown().contains("# UNIT x_seconds seconds\n"), "{}", next.shown());
+}
