@@ -11,6 +11,17 @@ from .agent import Agent
 from .base import MetricsEnabledBaseAgent
 from .connection import CLIENT_VERSION as __version__
 from .errors import Categories
+from .metrics import Counter, FractionCounter, Gauge, Histogram
 from .request import Request
 
-__all__ = ["Agent", "Categories", "MetricsEnabledBaseAgent", "Request", "__version__"]
+__all__ = [
+    "Agent",
+    "Categories",
+    "Counter",
+    "FractionCounter",
+    "Gauge",
+    "Histogram",
+    "MetricsEnabledBaseAgent",
+    "Request",
+    "__version__",
+]

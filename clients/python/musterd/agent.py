@@ -15,19 +15,25 @@ import threading
 import weakref
 from time import monotonic_ns
 from types import TracebackType
-from typing import Any, Callable, Dict, Tuple, Type, TypeVar, Union
+from functools import partial
+from typing import Any, Callable, Dict, Sequence, Tuple, Type, TypeVar, Union
 
 from . import layout
 from .connection import Connection, hello_line
 from .errors import OTHER, TIMEOUT, Categories, Limited, status_of
-from .ledger import FIRST_TOKEN, LLM_DURATION, NO_SLOT, REQUESTS, TOOL_DURATION, Ledger, Series
+from .ledger import FIRST_TOKEN, KNOWN, LLM_DURATION, NO_SLOT, REQUESTS, TOOL_DURATION, Ledger, Series
+from .metrics import Counter, FractionCounter, Gauge, Histogram, Metric, declaration
 from .request import Request, requests_of, tracked
 
 F = TypeVar("F", bound=Callable[..., Any])
+M = TypeVar("M", bound=Metric)
 
 DEFAULT_SOCKET = "/run/musterd/agent.sock"
 MODELS_MAX = 64
 FIRST_TRY_SECONDS = 0.5
+# As many as a daemon grants a process unless it is told otherwise.
+LEDGERS_MAX = 4
+FURTHER_RETRY_SECONDS = 60.0
 
 _agents: weakref.WeakSet[Agent] = weakref.WeakSet()
 _fork_hook_installed = False
@@ -62,6 +68,8 @@ class Agent:
         self._heartbeat_seconds = heartbeat_seconds if automatic_heartbeat else None
         self._limit_model = Limited(MODELS_MAX)
         self._limit_tool = Limited(MODELS_MAX)
+        self._declared = dict(KNOWN)
+        self._metrics: Dict[str, Metric] = {}
         self._closed = False
         self._begin_unconnected()
         self._wake()
@@ -81,7 +89,7 @@ class Agent:
             except IndexError:  # another thread has taken the last one
                 pass
             else:  # a free slot, to end in the way of every request, which is the fastest
-                ledger.end(slot, REQUESTS[status], seconds)
+                self.request().record(slot, ledger, round(seconds * 1e9))
                 return
         ledger.observe(seconds, self._amounts(status, category))
 
@@ -98,7 +106,9 @@ class Agent:
 
     def llm_call(self, model: str, seconds: float, status: str = "success") -> None:
         """Count a call of a language model. An unknown status counts as `error`."""
-        self._call(LLM_DURATION, (("model", self._limit_model(model)), ("outcome", _outcome(status))), seconds)
+        self._call(
+            LLM_DURATION, (("model", self._limit_model(model)), ("outcome", _outcome(status))), seconds
+        )
 
     def first_token(self, model: str, seconds: float) -> None:
         """Count how long it took until a model began to answer."""
@@ -109,11 +119,75 @@ class Agent:
         self._call(TOOL_DURATION, (("tool", self._limit_tool(tool)), ("outcome", _outcome(status))), seconds)
 
     def _call(self, name: str, labels: Tuple[Tuple[str, str], ...], seconds: float) -> None:
+        self._observe((name, labels), _duration(seconds))
+
+    def counter(self, name: str, help: str = "", *, labels: Sequence[str] = (), unit: str = "") -> Counter:
+        """Declare a counter of whole numbers of the agent's own. The first declaration of a name stands."""
+        return self._declare(Counter, layout.COUNTER, name, help, labels, unit)
+
+    def fraction_counter(
+        self, name: str, help: str = "", *, labels: Sequence[str] = (), unit: str = ""
+    ) -> FractionCounter:
+        """Declare a counter of what need not be whole, such as seconds or money."""
+        return self._declare(FractionCounter, layout.FRACTIONS, name, help, labels, unit)
+
+    def gauge(self, name: str, help: str = "", *, labels: Sequence[str] = (), unit: str = "") -> Gauge:
+        """Declare a gauge."""
+        return self._declare(Gauge, layout.GAUGE, name, help, labels, unit)
+
+    def histogram(
+        self,
+        name: str,
+        help: str = "",
+        *,
+        labels: Sequence[str] = (),
+        unit: str = "",
+        buckets: Sequence[float] | None = None,
+    ) -> Histogram:
+        """Declare a histogram. `buckets`: upper bounds, at most 64; those for seconds unless given."""
+        return self._declare(Histogram, layout.HISTOGRAM, name, help, labels, unit, buckets)
+
+    def _declare(
+        self,
+        metric: Type[M],
+        kind: int,
+        name: str,
+        help: str,
+        labels: Sequence[str],
+        unit: str,
+        buckets: Sequence[float] | None = None,
+    ) -> M:
+        known = self._metrics.get(name)
+        if isinstance(known, metric):
+            return known
+        if known is not None or name in KNOWN:  # one name is one thing: this one counts nowhere
+            return metric(None, name, labels)
+        declared = declaration(kind, help, unit, buckets)
+        try:
+            layout.record(kind, name, dict.fromkeys(labels, ""), declared.shape, declared.help, declared.unit)
+        except ValueError:
+            self._wake()
+            self._ledger.refuse()
+            return metric(None, name, labels)
+        self._declared[name] = declared
+        made = metric(self, name, labels)
+        self._metrics[name] = made
+        return made
+
+    def _add(self, series: Series, amount: Union[int, float]) -> None:
         self._wake()
-        self._ledger.observe_call((name, labels), _duration(seconds))
+        self._ledger.add({series: amount})
+
+    def _set(self, series: Series, value: float) -> None:
+        self._wake()
+        self._ledger.set(series, value)
+
+    def _observe(self, series: Series, value: float) -> None:
+        self._wake()
+        self._ledger.observe_in(series, value)
 
     def heartbeat(self) -> None:
-        """Show that the agent is alive and at work."""
+        """Show that the agent is alive and at work. Requests do not show it by themselves."""
         self._wake()
         self._ledger.heartbeat()
 
@@ -130,8 +204,9 @@ class Agent:
         _agents.discard(self)
         if not self._asleep:
             self._connection.wait_tried(FIRST_TRY_SECONDS)
-        self._ledger.close()
-        self._connection.stop()
+        for ledger, connection in [(self._ledger, self._connection), *self._more]:
+            ledger.close()
+            connection.stop()
 
     def __enter__(self) -> Agent:
         return self
@@ -154,15 +229,22 @@ class Agent:
         """The ledger that counts now, to be read."""
         return self._ledger
 
+    @property
+    def ledgers(self) -> list[Ledger]:
+        """All ledgers that count now; a series is in one of them."""
+        return [self._ledger, *(ledger for ledger, _ in self._more)]
+
     def _begin_unconnected(self) -> None:
-        self._ledger = Ledger(ready=False)
+        self._ledger = Ledger(False, self._declared, partial(self._further, 0))
+        # Ledgers that take what finds no room in the one before, each with a connection of its own.
+        self._more: list[tuple[Ledger, Connection]] = []
         self._asleep = True
         self._wake_lock = threading.Lock()
         self._connection = Connection(
             self._socket,
             self._hello,
             self._ledger,
-            self._replace,
+            partial(self._replace, 0),
             self._heartbeat_seconds / 3 if self._heartbeat_seconds else None,
             self._beat,
         )
@@ -188,10 +270,27 @@ class Agent:
         ledger.add({layout.UNSLOTTED_BEGUN: 1})
         return NO_SLOT
 
-    def _replace(self, ledger: Ledger) -> None:
+    def _replace(self, place: int, ledger: Ledger) -> None:
         """Go on in another ledger. Requests in flight end in the old one, where nothing counts any more:
         the daemon has counted them as aborted."""
-        self._ledger = ledger
+        if place == 0:
+            self._ledger = ledger
+        else:
+            self._more[place - 1] = ledger, self._more[place - 1][1]
+
+    def _further(self, place: int) -> Ledger | None:
+        """The ledger after the one at `place`, whose turn the caller has; `None`: there may be no more."""
+        if len(self._more) <= place:
+            if self._closed or place + 1 >= LEDGERS_MAX:
+                return None
+            ledger = Ledger(True, self._declared, partial(self._further, place + 1))
+            replace = partial(self._replace, place + 1)
+            connection = Connection(
+                self._socket, self._hello, ledger, replace, None, lambda: None, FURTHER_RETRY_SECONDS
+            )
+            self._more.append((ledger, connection))
+            connection.start()
+        return self._more[place][0]
 
     def _beat(self) -> None:
         if self._heartbeat_seconds:
@@ -217,8 +316,9 @@ class Agent:
 
     def _after_fork(self) -> None:
         """Leave the parent's ledger and connection to the parent."""
-        self._ledger.detach()
-        self._connection.abandon()
+        for ledger, connection in [(self._ledger, self._connection), *self._more]:
+            ledger.detach()
+            connection.abandon()
         self._begin_unconnected()
 
 

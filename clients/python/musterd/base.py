@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Any, Dict, Type
 
 from .agent import Agent
-from .ledger import STATUSES, requests_series
+from .ledger import STATUSES, Series, requests_series
 
 HEARTBEAT_SECONDS = 30.0
 
@@ -51,7 +51,9 @@ class MetricsEnabledBaseAgent:
         They begin anew when the daemon has closed the books on the ledger before.
         """
         ledger = self.agent.ledger
-        totals = ledger.totals()
+        totals: Dict[Series, int] = {}
+        for part in self.agent.ledgers:
+            totals.update(part.totals())
         requests = {status: totals[requests_series(status)] for status in STATUSES}
         ended = sum(requests.values())
         begun = ledger.begun()

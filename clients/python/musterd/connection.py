@@ -36,14 +36,16 @@ _FDS_MAX = 4
 
 
 class Refused(Exception):
-    """The daemon will refuse the same hello again."""
+    """The daemon wants no such agent: for now, or for good."""
+
+    def __init__(self, for_good: bool) -> None:
+        self.for_good = for_good
 
 
 class Answer(NamedTuple):
     """What the daemon granted: a new ledger, or the one that we sent."""
 
     memory: Memory | None
-    duration_schema: object = None
 
 
 def hello_line(
@@ -68,7 +70,7 @@ def agent_name(text: str) -> str:
 
 
 def handshake(sock: socket.socket, hello: bytes, ledger_fd: int | None) -> Answer:
-    """Say hello and read the answer. Any exception but `Refused` means: try again later."""
+    """Say hello and read the answer. Any exception means: try again later, unless it is refused for good."""
     if ledger_fd is None:
         sock.sendall(hello)
     else:
@@ -80,12 +82,12 @@ def handshake(sock: socket.socket, hello: bytes, ledger_fd: int | None) -> Answe
         if not isinstance(answer, dict) or answer.get("musterd") != layout.VERSION:
             raise ValueError("not an answer of this protocol")
         if answer.get("ok") is not True:
-            raise Refused if answer.get("retry") is False else ValueError("refused for now")
+            raise Refused(answer.get("retry") is False)
         if answer.get("ledger") == "resumed" and ledger_fd is not None:
             return Answer(None)
         if answer.get("ledger") != "new" or not fds:
             raise ValueError("no ledger in the answer")
-        return Answer(map_ledger(fds.pop(0), answer.get("size")), answer.get("duration_schema"))
+        return Answer(map_ledger(fds.pop(0), answer.get("size")))
     finally:
         for fd in fds:
             os.close(fd)
@@ -145,8 +147,11 @@ class Connection:
         replace: Callable[[Ledger], None],
         beat_seconds: float | None,
         beat: Callable[[], None],
+        refused_seconds: float = RETRY_MAX,
     ) -> None:
-        """`replace` is told when counting must go on in another ledger, from zero."""
+        """`replace` is told when counting must go on in another ledger, from zero. `refused_seconds`: how
+        long to wait after a refusal that is not for good."""
+        self._refused_seconds = refused_seconds
         self._path = path
         self._hello = hello
         self._ledger = ledger
@@ -199,8 +204,10 @@ class Connection:
                     self._connect(sock)
                     self._tried.set()
                     self._watch(sock)
-            except Refused:
-                return
+            except Refused as refusal:
+                if refusal.for_good:
+                    return
+                delay = self._refused_seconds
             except Exception:  # whatever it was, it is the daemon's trouble and not the program's
                 pass
             finally:
@@ -220,8 +227,8 @@ class Connection:
             return
         if answer.memory is not None:
             if fd is not None:  # the books of the ledger we have are closed
-                self._ledger = Ledger()
-            self._ledger.adopt(answer.memory, answer.duration_schema)
+                self._ledger = self._ledger.successor()
+            self._ledger.adopt(answer.memory)
             self._replace(self._ledger)
         self._socket = sock
 

@@ -12,6 +12,7 @@ from typing import Dict, Union
 
 CATEGORIES_MAX = 32
 OTHER = "other"
+OVERFLOW = "overflow"
 TIMEOUT = "timeout"
 
 _TIMEOUTS = (TimeoutError, socket.timeout)
@@ -81,7 +82,7 @@ def status_of(exception: type[BaseException] | None) -> str:
 
 
 class Limited:
-    """Lets through so many different words, and `other` for the rest: each is a series for good."""
+    """Lets through so many different words, and `overflow` for the rest: each is a series for good."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
@@ -91,7 +92,7 @@ class Limited:
         word = str(word) or OTHER
         if word not in self._seen:
             if len(self._seen) >= self._limit:
-                return OTHER
+                return OVERFLOW
             self._seen.add(word)
         return word
 
@@ -99,7 +100,7 @@ class Limited:
 class Categories(Dict[Union[type, str], str]):
     """Categories of a program's own, by exception class or class name; they go before the built-in ones.
 
-    From the 33rd different category on all are `other`.
+    From the 33rd different category on all are `overflow`.
     """
 
     def __init__(self) -> None:
@@ -115,7 +116,7 @@ class Categories(Dict[Union[type, str], str]):
         return self.limited(found or OTHER)
 
     def limited(self, category: str) -> str:
-        """`category`, or `other` if it would be one too many."""
+        """`category`, or `overflow` if it would be one too many."""
         return self._limit(category)
 
 

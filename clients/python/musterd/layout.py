@@ -6,11 +6,10 @@ A *word* here is the index of an 8-byte word; an *offset* is in bytes.
 
 from __future__ import annotations
 
-import functools
 import math
 import struct
 from bisect import bisect_left
-from typing import Mapping, NamedTuple, Sequence, Tuple
+from typing import Mapping, NamedTuple, Tuple
 
 MAGIC = b"MUSTERDL"
 VERSION = 1
@@ -42,6 +41,12 @@ HISTOGRAM = 3
 FRACTIONS = 4
 
 LABEL_VALUE_MAX = 256
+LABEL_NAME_MAX = 64
+LABELS_MAX = 8
+NAME_MAX = 128
+HELP_MAX = 256
+UNIT_MAX = 32
+BOUNDS_MAX = 64
 
 RECORD = struct.Struct("<IBBHHHIiiIId")
 LABEL = struct.Struct("<HH")
@@ -61,23 +66,13 @@ class Shape(NamedTuple):
         return 2 + self.native_count + len(self.bounds) + 1
 
 
-# Resolutions of the durations that a daemon may ask for, and the one it has without asking.
-DURATION_SCHEMAS = range(6)
-DURATION_SCHEMA = 3
-
-
-def duration(schema: int) -> Shape:
-    """The shape of the durations of requests: 1 µs to 4.5 h."""
-    return Shape(
-        schema=schema,
-        first=1 - (20 << schema),
-        native_count=34 << schema,
-        zero_threshold=2.0**-20,
-        bounds=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300),
-    )
-
-
-DURATION = duration(DURATION_SCHEMA)
+DURATION = Shape(
+    schema=3,
+    first=-159,
+    native_count=272,
+    zero_threshold=2.0**-20,
+    bounds=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300),
+)
 
 CALLS = Shape(
     schema=3,
@@ -95,25 +90,39 @@ class Record(NamedTuple):
     values_offset: int
 
 
-def record(kind: int, name: str, labels: Mapping[str, str], shape: Shape | None = None, room: int = 0) -> Record:
-    """Write a record with values zero, and room for `room` of them in all. Label values are cut to what a
-    ledger allows."""
-    strings = name.encode()
+def record(
+    kind: int,
+    name: str,
+    labels: Mapping[str, str],
+    shape: Shape | None = None,
+    help: str = "",
+    unit: str = "",
+) -> Record:
+    """Write a record with values zero. Label values and the help text are cut to what a ledger allows.
+
+    Raises ValueError if the name, the unit, or the labels do not fit.
+    """
+    strings = name.encode("utf-8", "replace")
     name_length = len(strings)
+    help_bytes, unit_bytes = cut(help, HELP_MAX), unit.encode("utf-8", "replace")
+    if not 1 <= name_length <= NAME_MAX or len(unit_bytes) > UNIT_MAX or len(labels) > LABELS_MAX:
+        raise ValueError("too long for a record")
     for key, value in labels.items():
-        key_bytes, value_bytes = key.encode(), cut(value, LABEL_VALUE_MAX)
+        key_bytes, value_bytes = key.encode("utf-8", "replace"), cut(value, LABEL_VALUE_MAX)
+        if len(key_bytes) > LABEL_NAME_MAX:
+            raise ValueError("too long for a record")
         strings += LABEL.pack(len(key_bytes), len(value_bytes)) + key_bytes + value_bytes
+    strings += help_bytes + unit_bytes
     bounds = shape.bounds if shape else ()
-    values = shape.values() if shape else 1
-    values_offset = aligned(RECORD.size + 8 * len(bounds) + len(strings)) + 8 * max(room - values, 0)
-    size = values_offset + 8 * values
+    values_offset = aligned(RECORD.size + 8 * len(bounds) + len(strings))
+    size = values_offset + 8 * (shape.values() if shape else 1)
     head = RECORD.pack(
         size,
         kind,
         len(labels),
         name_length,
-        0,
-        0,
+        len(help_bytes),
+        len(unit_bytes),
         values_offset,
         shape.schema if shape else 0,
         shape.first if shape else 0,
@@ -142,19 +151,10 @@ def upper_bound(schema: int, index: int) -> float:
     Computed with integers: rounding up instead of down would put some values a bucket too low.
     """
     exponent, part = divmod(index, 1 << schema)
-    return math.ldexp(_roots(schema)[part], exponent - 52)
-
-
-@functools.lru_cache(maxsize=None)
-def _roots(schema: int) -> list[int]:
-    """2^(part/2^schema) for every part of an octave, in units of 2^-52."""
-    roots = []
-    for part in range(1 << schema):
-        root = 1 << (part + (52 << schema))
-        for _ in range(schema):
-            root = math.isqrt(root)
-        roots.append(root)
-    return roots
+    root = 1 << (part + (52 << schema))
+    for _ in range(schema):
+        root = math.isqrt(root)
+    return math.ldexp(root, exponent - 52)
 
 
 # Where an observation counts: offset and word of its exponential bucket, then of its classic bucket.
@@ -181,18 +181,12 @@ def cells(shape: Shape, values: int) -> tuple[list[float], list[Cell]]:
     return cuts, found
 
 
-def reshaped(old: Shape, new: Shape, values: Sequence[float]) -> list[float]:
-    """The values of a histogram in the buckets of another that has the same bounds.
+# A duration in nanoseconds finds its cell without a search: there are so many slices of 2^shift
+# nanoseconds for each of these shifts, and one that is shorter than a bucket is wide holds one cut at most.
+SLICE_COUNT = 2048
+SLICE_SHIFTS = (7, 14, 21)
 
-    What a bucket has counted goes where its middle lies: into the right one where that is coarser.
-    """
-    natives = [new.zero_threshold] + [upper_bound(new.schema, new.first + i) for i in range(new.native_count)]
-    middle = 2 / (1 + 2 ** (2.0**-old.schema))
-    found = [values[0], values[1]] + [0] * new.native_count + list(values[2 + old.native_count :])
-    for place in range(old.native_count):
-        count = values[2 + place]
-        if count and place + 1 == old.native_count:  # what lies above it is in the last bucket, too
-            found[1 + new.native_count] += count
-        elif count:
-            found[1 + bisect_left(natives, middle * upper_bound(old.schema, old.first + place))] += count
-    return found
+
+def slices(cuts: list[int], shift: int) -> list[int]:
+    """For each slice of 2^shift nanoseconds the place of its begin among the cuts, in nanoseconds."""
+    return [bisect_left(cuts, number << shift) for number in range(SLICE_COUNT)]

@@ -3,7 +3,7 @@
 Follows docs/ledger.md. Knows nothing of sockets and threads. The memory is local until `adopt` moves
 all counts into the daemon's.
 
-One writer at a time: whoever takes the only element out of `_turn` may write, and puts it back. Both
+One writer at a time: whoever deletes the attribute `turn` may write, and sets it again. Both
 are single steps of the interpreter, between which no signal handler runs, and cheaper than a lock.
 Nobody waits for the turn: what finds it taken is queued, and whoever has it does that as well. So a
 signal handler that reports a request in the middle of an update cannot deadlock, and one that raises
@@ -12,28 +12,29 @@ there leaves neither half an update nor a lost turn.
 
 from __future__ import annotations
 
+import math
 import mmap
 import os
 import struct
+import sys
 import threading
 from bisect import bisect_left
 from collections import deque
 from time import monotonic_ns, sleep
-from typing import Any, Callable, Dict, Mapping, Tuple, Union
+from typing import Any, Callable, Dict, Mapping, NamedTuple, Tuple, Union
 
 from . import layout
 from .layout import JOURNAL_COUNT, JOURNAL_OFFSET, RECORDS_END, RECORDS_OFFSET
 
 STATUSES = ("success", "error", "timeout", "cancelled")
 
-# A series is known by its name and labels; those of CALLS are histograms, all others counters.
+# A series is known by its name and labels.
 Series = Tuple[str, Tuple[Tuple[str, str], ...]]
 
 # Durations of what an agent does within a request: calls of models and tools.
 LLM_DURATION = "agent_llm_request_duration_seconds"
 FIRST_TOKEN = "agent_time_to_first_token_seconds"
 TOOL_DURATION = "agent_tool_duration_seconds"
-CALLS = (LLM_DURATION, FIRST_TOKEN, TOOL_DURATION)
 
 # What an update adds, by word or by series.
 Amounts = Mapping[Union[int, Series], Union[int, float]]
@@ -53,28 +54,38 @@ def requests_series(status: str) -> Series:
     return "agent_requests_total", (("status", status),)
 
 
-# Every ledger begins with the same records, so these words are the same in every ledger. The record of
-# the durations has room for any resolution that a daemon may ask for.
-_DURATION_ROOM = layout.duration(layout.DURATION_SCHEMAS[-1]).values()
+# Every ledger begins with the same records, so these words are the same in every ledger.
+_DURATION = layout.record(layout.HISTOGRAM, "agent_request_duration_seconds", {}, layout.DURATION)
+SUM = (RECORDS_OFFSET + _DURATION.values_offset) // 8
+BOUNDS, CELLS = layout.cells(layout.DURATION, SUM)
+# The same cuts for whole nanoseconds, and one that nothing lies above.
+CUTS = [*(math.floor(bound * 1e9) for bound in BOUNDS), sys.maxsize]
 
 
-class Durations:
-    """The durations of requests in one resolution: their record, and where each of them counts."""
+class Declaration(NamedTuple):
+    """What all series of one name have in common."""
 
-    def __init__(self, schema: int) -> None:
-        self.shape = layout.duration(schema)
-        name = "agent_request_duration_seconds"
-        self.record = layout.record(layout.HISTOGRAM, name, {}, self.shape, _DURATION_ROOM)
-        self.sum = (RECORDS_OFFSET + self.record.values_offset) // 8
-        self.bounds, self.cells = layout.cells(self.shape, self.sum)
+    kind: int = layout.COUNTER
+    help: str = ""
+    unit: str = ""
+    shape: layout.Shape | None = None
+    # Of a histogram: see `layout.cells`, from the first value word.
+    cuts: list[float] = []
+    cells: list[layout.Cell] = []
+
+    def values(self) -> int:
+        """Number of value words."""
+        return self.shape.values() if self.shape else 1
 
 
-_DURATIONS = Durations(layout.DURATION_SCHEMA)
-CALL_BOUNDS, CALL_CELLS = layout.cells(layout.CALLS, 0)
+_CALLS = Declaration(layout.HISTOGRAM, "", "", layout.CALLS, *layout.cells(layout.CALLS, 0))
+# Of the names that musterd knows; all others that no agent has declared are counters.
+KNOWN = {name: _CALLS for name in (LLM_DURATION, FIRST_TOKEN, TOOL_DURATION)}
+_COUNTER = Declaration()
 
 
 def _base() -> tuple[bytes, dict[str, int]]:
-    data, words = _DURATIONS.record.data, {}
+    data, words = _DURATION.data, {}
     for status in STATUSES:
         name, labels = requests_series(status)
         record = layout.record(layout.COUNTER, name, dict(labels))
@@ -95,10 +106,15 @@ _CARRIED = (layout.HEARTBEAT, layout.UNSLOTTED_BEGUN, layout.UNSLOTTED_ENDED, la
 _JOURNALS = [struct.Struct(f"@{2 * n + 1}Q") for n in range(layout.JOURNAL_PAIRS_MAX + 1)]
 _BITS, _FLOAT = struct.Struct("@Q"), struct.Struct("@d")
 
-# The same for the usual end of a request: classic bucket, exponential bucket, sum, status, slot.
+# The same for the usual end of a request: classic bucket, exponential bucket, sum, success; then its
+# slot and the count, whose bytes are at hand for every slot.
 _END_PAIRS = 5
-_END_OFFSET = JOURNAL_OFFSET - 16 * _END_PAIRS
-_write_end = struct.Struct("@QQ QQ Qd QQ QQ Q").pack_into
+END_OFFSET = JOURNAL_OFFSET - 16 * _END_PAIRS
+SUM_OFFSET = 8 * SUM
+SUCCESS = REQUESTS["success"]
+SUCCESS_OFFSET = 8 * SUCCESS
+END_OF = {slot: struct.pack("@QQQ", 8 * slot, 0, _END_PAIRS) for slot in _SLOTS}
+write_end = struct.Struct("@QQ QQ Qd QQ 24s").pack_into
 
 
 def _release() -> None:
@@ -133,11 +149,33 @@ class Memory:
 class Ledger:
     """The counts of one agent. Every method may be called from any thread at any time."""
 
-    __slots__ = ("words", "floats", "free", "memory", "_data", "_values", "_series", "_sums", "_turn", "_queue", "_durations", "_sum", "_bounds", "_cells")
+    __slots__ = (
+        "words",
+        "floats",
+        "free",
+        "memory",
+        "hands",
+        "turn",
+        "_data",
+        "_values",
+        "_series",
+        "_sums",
+        "_queue",
+        "_declared",
+        "_further",
+    )
 
-    def __init__(self, ready: bool = True) -> None:
+    def __init__(
+        self,
+        ready: bool = True,
+        declared: Mapping[str, Declaration] = KNOWN,
+        further: Callable[[], Ledger | None] = lambda: None,
+    ) -> None:
+        """`further` gives the ledger that takes what finds no room in this one."""
+        self._declared = declared
+        self._further = further
         self.free: list[int] = []
-        self._turn = [None]
+        self.turn: None = None
         self._queue: deque[Callable[[], None]] = deque()
         self._start(Memory())
         if ready:
@@ -152,64 +190,22 @@ class Ledger:
         self._series: Dict[Series, int] = {requests_series(s): word for s, word in REQUESTS.items()}
         # What the words hold, up to the end of the records: a list is read faster than the memory.
         self._values: list[Any] = [0] * (BASE_END // 8)
-        self._values[_DURATIONS.sum] = 0.0
+        self._values[SUM] = 0.0
         # The words that hold fractions.
-        self._sums = {_DURATIONS.sum}
-        self._count_in(_DURATIONS)
+        self._sums = {SUM}
         memory.data[RECORDS_OFFSET:BASE_END] = _BASE
         memory.words[RECORDS_END] = BASE_END
         self._use(memory)
-
-    def _count_in(self, durations: Durations) -> None:
-        self._durations = durations
-        self._sum, self._bounds, self._cells = durations.sum, durations.bounds, durations.cells
 
     def _use(self, memory: Memory) -> None:
         self.memory = memory
         self._data = memory.data
         self.floats = memory.floats
         self.words = memory.words
+        # What the end of a request needs, to be taken at once.
+        self.hands = self.words, self.floats, self._values, self._data, self.free, self._queue
 
-    # The path of every request: `Request` takes a slot by itself and ends here.
-
-    def end(self, slot: int, status: int, seconds: float) -> None:
-        """Count the end of the request in `slot`, whose outcome is counted by the word `status`."""
-        turn = self._turn
-        try:
-            del turn[0]
-        except IndexError:
-            self.observe(seconds, {status: 1}, slot)
-            return
-        try:
-            native_offset, native, classic_offset, classic = self._cells[bisect_left(self._bounds, seconds)]
-            sum_word = self._sum
-            words = self.words
-            values = self._values
-            requests = values[status] + 1
-            total = values[sum_word] + seconds
-            natives = values[native] + 1
-            classics = values[classic] + 1
-            _write_end(
-                self._data, _END_OFFSET,
-                classic_offset, classics, native_offset, natives, 8 * sum_word, total,
-                8 * status, requests, 8 * slot, 0, _END_PAIRS,
-            )  # fmt: skip
-            values[classic] = words[classic] = classics
-            values[native] = words[native] = natives
-            values[sum_word] = self.floats[sum_word] = total
-            values[status] = words[status] = requests
-            words[slot] = 0
-            words[JOURNAL_COUNT] = 0
-        except BaseException:  # raised by a signal handler
-            self._finish()
-            raise
-        finally:
-            turn.append(None)
-        self.free.append(slot)
-        if self._queue:
-            self._drain()
-
-    # All other changes are queued, and done at once if nobody else is writing.
+    # All changes but the usual end of a request are queued, and done at once if nobody else is writing.
 
     def add(self, amounts: Amounts, slot: int = NO_SLOT) -> None:
         """Add all of `amounts` and give back `slot`, as one update."""
@@ -217,22 +213,32 @@ class Ledger:
 
     def observe(self, seconds: float, amounts: Amounts, slot: int = NO_SLOT) -> None:
         """Add the duration of a request and `amounts`, and give back its slot, as one update."""
-        self._perform(lambda: self._observe(seconds, amounts, slot))
+        _, native, _, classic = CELLS[bisect_left(BOUNDS, seconds)]
+        self.add({**amounts, SUM: seconds, native: 1, classic: 1}, slot)
 
-    def observe_call(self, series: Series, seconds: float) -> None:
-        """Add the duration of a call of a model or a tool."""
-        self._perform(lambda: self._observe_call(series, seconds))
+    def observe_in(self, series: Series, value: float) -> None:
+        """Add an observation to a histogram."""
+        self._perform(lambda: self._observe_in(series, value))
+
+    def set(self, series: Series, value: float) -> None:
+        """Set a gauge."""
+        self._perform(lambda: self._set(series, value))
 
     def heartbeat(self) -> None:
         """Show life."""
         self.words[layout.HEARTBEAT] = monotonic_ns()
 
-    def adopt(self, memory: Memory, duration_schema: object = None) -> None:
-        """Move to a new ledger of the daemon's, with all counts, and durations of the schema that it wants."""
-        wanted = None
-        if type(duration_schema) is int and duration_schema in layout.DURATION_SCHEMAS:
-            wanted = Durations(duration_schema)
-        self._perform(lambda: self._adopt(memory, wanted))
+    def refuse(self) -> None:
+        """Count a series that no record can hold."""
+        self._perform(lambda: self._refuse(1))
+
+    def take(self, series: Series, amounts: list[Any]) -> None:
+        """Add all values of a series that has found no room elsewhere."""
+        self._perform(lambda: self._take(series, amounts))
+
+    def adopt(self, memory: Memory) -> None:
+        """Move to a new ledger of the daemon's, with all counts."""
+        self._perform(lambda: self._adopt(memory))
 
     def close(self) -> None:
         """End this ledger on purpose. What is written from now on counts nowhere."""
@@ -240,7 +246,7 @@ class Ledger:
 
     def detach(self) -> None:
         """Let go of the memory in a forked child, whose parent goes on using it."""
-        self._turn[:] = [None]
+        self.turn = None
         self._queue.clear()
         self._start(Memory())
 
@@ -250,8 +256,16 @@ class Ledger:
         return int(self._values[word]) if word else 0
 
     def totals(self) -> dict[Series, int]:
-        """What every series has counted."""
-        return {series: self.total(series) for series in list(self._series) if series[0] not in CALLS}
+        """What every counter has counted."""
+        return {s: self.total(s) for s in list(self._series) if self._declaration(s).kind == layout.COUNTER}
+
+    def successor(self) -> Ledger:
+        """A ledger that begins from zero after this one has been closed by the daemon; gauges go on."""
+        ledger = Ledger(True, self._declared, self._further)
+        for series, word in list(self._series.items()):
+            if word and self._declaration(series).kind == layout.GAUGE:
+                ledger.set(series, self._values[word])
+        return ledger
 
     def begun(self) -> list[int]:
         """When the requests in flight began, by `time.monotonic_ns`; without those that have no slot."""
@@ -263,66 +277,84 @@ class Ledger:
 
     def seconds(self) -> float:
         """Sum of all durations."""
-        return float(self._values[self._sum])
+        return float(self._values[SUM])
 
     def _perform(self, change: Callable[[], None]) -> None:
         self._queue.append(change)
-        self._drain()
+        self.drain()
         if len(self._queue) > QUEUE_LONG:
             sleep(PAUSE_SECONDS)
             if len(self._queue) > QUEUE_STUCK:
-                self._turn[:] = [None]
-                self._drain()
+                self.turn = None
+                self.drain()
 
-    def _drain(self) -> None:
+    def drain(self) -> None:
         """Do what is queued, unless somebody has the turn and so will do it.
 
         They look into the queue after giving the turn back, and we for the turn after queueing:
         one of the two sees the other.
         """
-        turn, queue = self._turn, self._queue
+        queue = self._queue
         while queue:
             try:
-                del turn[0]
-            except IndexError:
+                del self.turn
+            except AttributeError:
                 return
             try:
                 while queue:
                     queue.popleft()()
             finally:
                 try:
-                    self._finish()
+                    self.finish()
                 finally:
-                    turn.append(None)
+                    self.turn = None
 
     # From here on the caller has the turn.
 
     def _add(self, amounts: Amounts, slot: int) -> None:
         pairs: list[int] = []
+        elsewhere: Dict[Union[int, Series], Union[int, float]] = {}
         for key, amount in amounts.items():
             word = key if isinstance(key, int) else self._word(key)
             if word:
                 value = self._values[word] + amount
                 pairs += (8 * word, value if isinstance(value, int) else _BITS.unpack(_FLOAT.pack(value))[0])
+            else:
+                elsewhere[key] = amount
         if slot:
             pairs += (8 * slot, 0)
         count = len(pairs) // 2
         _JOURNALS[count].pack_into(self._data, JOURNAL_OFFSET - 16 * count, *pairs, count)
-        self._finish()
+        self.finish()
         if slot:
             self.free.append(slot)
+        further = self._further() if elsewhere else None
+        if further is not None:
+            further.add(elsewhere)
 
-    def _observe(self, seconds: float, amounts: Amounts, slot: int) -> None:
-        _, native, _, classic = self._cells[bisect_left(self._bounds, seconds)]
-        self._add({**amounts, self._sum: seconds, native: 1, classic: 1}, slot)
+    def _observe_in(self, series: Series, value: float) -> None:
+        word, declared = self._word(series), self._declaration(series)
+        if word:
+            _, native, _, classic = declared.cells[bisect_left(declared.cuts, value)]
+            self._add({word: value, word + native: 1, word + classic: 1}, NO_SLOT)
+        else:
+            further = self._further()
+            if further is not None:
+                further.observe_in(series, value)
 
-    def _observe_call(self, series: Series, seconds: float) -> None:
+    def _set(self, series: Series, value: float) -> None:
         word = self._word(series)
         if word:
-            _, native, _, classic = CALL_CELLS[bisect_left(CALL_BOUNDS, seconds)]
-            self._add({word: float(seconds), word + native: 1, word + classic: 1}, NO_SLOT)
+            self._values[word] = self.floats[word] = value
+        else:
+            further = self._further()
+            if further is not None:
+                further.set(series, value)
 
-    def _finish(self) -> None:
+    def _declaration(self, series: Series) -> Declaration:
+        return self._declared.get(series[0], _COUNTER)
+
+    def finish(self) -> None:
         """Apply the journal, as the daemon would had we died."""
         words, values = self.words, self._values
         for pair in range(words[JOURNAL_COUNT]):
@@ -340,44 +372,43 @@ class Ledger:
         return word
 
     def _append(self, series: Series) -> int:
-        name, labels = series
-        if name in CALLS:
-            record = layout.record(layout.HISTOGRAM, name, dict(labels), layout.CALLS)
-        else:
-            record = layout.record(layout.COUNTER, name, dict(labels))
+        (name, labels), declared = series, self._declaration(series)
         begin = 8 * len(self._values)
+        record = layout.record(
+            declared.kind, name, dict(labels), declared.shape, declared.help, declared.unit
+        )
         end = begin + len(record.data)
         if end > self.memory.size:
-            self.words[layout.RECORDS_REFUSED] += 1
+            if self._further() is None:
+                self._refuse(1)
             return 0
         self._data[begin:end] = record.data
         _release()
         self.words[RECORDS_END] = end
         self._values += [0] * (len(record.data) // 8)
         word = (begin + record.values_offset) // 8
-        if name in CALLS:
+        if declared.kind != layout.COUNTER:
             self._values[word] = 0.0
             self._sums.add(word)
         return word
 
-    def _adopt(self, memory: Memory, wanted: Durations | None) -> None:
-        if wanted is not None and wanted.shape != self._durations.shape:
-            self._reshape(wanted)
-        end, refused = BASE_END, 0
+    def _adopt(self, memory: Memory) -> None:
+        end = BASE_END
+        beyond: list[tuple[Series, list[Any]]] = []
         for series, word in self._series.items():
             # The values are the last words of a record.
-            after = 8 * (word + (layout.CALLS.values() if series[0] in CALLS else 1))
+            after_word = word + self._declaration(series).values()
+            after = 8 * after_word
             if after <= memory.size:
                 end = max(end, after)
             elif word:
+                beyond.append((series, self._values[word:after_word]))
                 self._series[series] = 0
                 self._sums.discard(word)
-                refused += 1
         old, new = self.memory, memory
         new.data[layout.SLOTS_OFFSET : RECORDS_OFFSET] = old.data[layout.SLOTS_OFFSET : RECORDS_OFFSET]
         for word in _CARRIED:
             new.words[word] = old.words[word]
-        new.words[layout.RECORDS_REFUSED] += refused
         new.data[RECORDS_OFFSET:end] = old.data[RECORDS_OFFSET:end]
         _release()
         new.words[RECORDS_END] = end
@@ -388,18 +419,26 @@ class Ledger:
         for slot in _SLOTS:
             if old.words[slot] and not new.words[slot]:
                 new.words[slot] = old.words[slot]
+        further = self._further() if beyond else None
+        if further is None:
+            self._refuse(len(beyond))
+        else:
+            for series, amounts in beyond:
+                further.take(series, amounts)
 
-    def _reshape(self, wanted: Durations) -> None:
-        """Keep durations in another resolution, in local memory, before the daemon sees them."""
-        old, size = self._durations, len(wanted.record.data)
-        values = layout.reshaped(old.shape, wanted.shape, self._values[old.sum : old.sum + old.shape.values()])
-        self.memory.data[RECORDS_OFFSET : RECORDS_OFFSET + size] = wanted.record.data
-        self._values[RECORDS_OFFSET // 8 : (RECORDS_OFFSET + size) // 8] = [0] * (size // 8)
-        for word, value in enumerate(values, wanted.sum):
-            self._values[word] = self.words[word] = int(value) if word > wanted.sum else 0
-        self._values[wanted.sum] = self.floats[wanted.sum] = float(values[0])
-        self._sums = self._sums - {old.sum} | {wanted.sum}
-        self._count_in(wanted)
+    def _refuse(self, count: int) -> None:
+        self.words[layout.RECORDS_REFUSED] += count
+
+    def _take(self, series: Series, amounts: list[Any]) -> None:
+        word = self._word(series)
+        if word:
+            for begin in range(0, len(amounts), layout.JOURNAL_PAIRS_MAX):
+                part = enumerate(amounts[begin : begin + layout.JOURNAL_PAIRS_MAX], word + begin)
+                self._add({at: amount for at, amount in part if amount}, NO_SLOT)
+        else:
+            further = self._further()
+            if further is not None:
+                further.take(series, amounts)
 
     def _close(self) -> None:
         self.words[layout.CLOSED] = 1

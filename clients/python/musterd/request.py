@@ -1,27 +1,42 @@
 """One request: from its slot in the ledger to its outcome.
 
-Knows nothing of connections. This is the path whose cost every request pays: what is not needed for
-a request that simply succeeds stands in `_end_otherwise`.
+Knows nothing of connections. `requests_of` has the path whose cost every request pays: what is not
+needed for a request that simply succeeds stands in `_end_otherwise`.
 """
 
 from __future__ import annotations
 
 import functools
 import inspect
+from bisect import bisect_left
 from time import monotonic_ns
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Callable, ClassVar, Type, TypeVar
 
 from . import layout
 from .errors import TIMEOUT
-from .ledger import NO_SLOT, REQUESTS
+from .layout import JOURNAL_COUNT
+from .ledger import (
+    CELLS,
+    CUTS,
+    END_OF,
+    END_OFFSET,
+    NO_SLOT,
+    SUCCESS,
+    SUCCESS_OFFSET,
+    SUM,
+    SUM_OFFSET,
+    Ledger,
+    write_end,
+)
 
 if TYPE_CHECKING:
     from .agent import Agent
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-_SUCCESS = REQUESTS["success"]
+_SHORT, _LONGER, _LONG = (layout.SLICE_COUNT << shift for shift in layout.SLICE_SHIFTS)
+_SHORT_SLICES, _LONGER_SLICES, _LONG_SLICES = (layout.slices(CUTS, shift) for shift in layout.SLICE_SHIFTS)
 
 
 class Request:
@@ -50,20 +65,22 @@ class Request:
         """End as `cancelled`."""
         self._outcome = ("cancelled", None)
 
+    def begin(self) -> Request:
+        """Begin, where no `with` fits: the end is in another function, or in another thread."""
+        raise NotImplementedError  # in the class of each agent, see `requests_of`
+
+    def end(
+        self,
+        kind: Type[BaseException] | None = None,
+        exception: BaseException | None = None,
+        traceback: TracebackType | None = None,
+        lasted: int | None = None,
+    ) -> None:
+        """End, once: as the exception says, if there is one. It lasted until now, or so many nanoseconds."""
+        raise NotImplementedError
+
     def __enter__(self) -> Request:
-        self._ledger = ledger = self.agent._ledger
-        self._outcome = None
-        try:
-            self._slot = slot = ledger.free.pop()
-        except IndexError:
-            self._slot = slot = self.agent._begin_without_slot(ledger)
-        words = ledger.words
-        self._begun = begun = monotonic_ns()
-        if slot:
-            words[slot] = begun
-            if ledger.words is not words:  # the daemon's memory has come in between
-                ledger.words[slot] = begun
-        return self
+        return self.begin()
 
     def __exit__(
         self,
@@ -71,17 +88,12 @@ class Request:
         exception: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        slot = self._slot
-        try:
-            seconds = (monotonic_ns() - self._begun) * 1e-9
-            if slot and kind is None and self._outcome is None:
-                self._ledger.end(slot, _SUCCESS, seconds)
-            else:
-                self._end_otherwise(exception, seconds)
-        except BaseException:  # raised by a signal handler
-            if slot and self._ledger.words[slot] == self._begun:
-                self._end_otherwise(exception, (monotonic_ns() - self._begun) * 1e-9)
-            raise
+        self.end(kind, exception, traceback)
+
+    def record(self, slot: int, ledger: Ledger, lasted: int) -> None:
+        """Count a request that was timed elsewhere, as if it had been in `slot`, which is free."""
+        self._ledger, self._slot, self._begun, self._outcome = ledger, slot, -1, None
+        self.end(lasted=lasted)
 
     async def __aenter__(self) -> Request:
         return self.__enter__()
@@ -94,21 +106,101 @@ class Request:
     ) -> None:
         self.__exit__(kind, exception, traceback)
 
-    def _end_otherwise(self, exception: BaseException | None, seconds: float) -> None:
+    def _end_otherwise(self, exception: BaseException | None, lasted: int) -> None:
         agent, slot = self.agent, self._slot
         status, category = self._outcome or agent._outcome_of(exception)
         amounts = agent._amounts(status, category)
         if slot == NO_SLOT:
             amounts[layout.UNSLOTTED_ENDED] = 1
-        self._ledger.observe(seconds, amounts, slot)
+        self._ledger.observe(lasted * 1e-9, amounts, slot)
 
 
 def requests_of(owner: Agent) -> Type[Request]:
     """The class of the requests of one agent."""
 
     class AgentRequest(Request):
+        """What every request pays for: few steps, and few of them calls."""
+
         __slots__ = ()
         agent = owner
+
+        def begin(self) -> Request:
+            self._ledger = ledger = owner._ledger
+            try:
+                self._slot = slot = ledger.free.pop()
+            except IndexError:
+                self._slot = slot = owner._begin_without_slot(ledger)
+            self._outcome = None
+            words = ledger.words
+            self._begun = begun = monotonic_ns()
+            if slot:
+                words[slot] = begun
+                if ledger.words is not words:  # the daemon's memory has come in between
+                    ledger.words[slot] = begun
+            return self
+
+        def end(
+            self,
+            kind: Type[BaseException] | None = None,
+            exception: BaseException | None = None,
+            traceback: TracebackType | None = None,
+            lasted: int | None = None,
+        ) -> None:
+            slot = self._slot
+            try:
+                if lasted is None:
+                    lasted = monotonic_ns() - self._begun
+                if not slot or kind is not None or self._outcome is not None:
+                    self._end_otherwise(exception, lasted)
+                    return
+                if lasted < _SHORT:
+                    cell = _SHORT_SLICES[lasted >> 7]
+                elif lasted < _LONGER:
+                    cell = _LONGER_SLICES[lasted >> 14]
+                elif lasted < _LONG:
+                    cell = _LONG_SLICES[lasted >> 21]
+                else:
+                    cell = bisect_left(CUTS, lasted)
+                while CUTS[cell] < lasted:
+                    cell += 1
+                native_offset, native, classic_offset, classic = CELLS[cell]
+                ledger = self._ledger
+                try:
+                    del ledger.turn
+                except AttributeError:
+                    self._end_otherwise(exception, lasted)
+                    return
+                try:
+                    words, floats, values, data, free, queue = ledger.hands
+                    write_end(
+                        data, END_OFFSET,
+                        classic_offset, classics := values[classic] + 1,
+                        native_offset, natives := values[native] + 1,
+                        SUM_OFFSET, total := values[SUM] + lasted * 1e-9,
+                        SUCCESS_OFFSET, successes := values[SUCCESS] + 1,
+                        END_OF[slot],
+                    )  # fmt: skip
+                    values[classic] = words[classic] = classics
+                    values[native] = words[native] = natives
+                    values[SUM] = floats[SUM] = total
+                    values[SUCCESS] = words[SUCCESS] = successes
+                    words[slot] = 0
+                    words[JOURNAL_COUNT] = 0
+                except BaseException:  # raised by a signal handler
+                    ledger.finish()
+                    raise
+                finally:
+                    ledger.turn = None
+                free.append(slot)
+                if queue:
+                    ledger.drain()
+            except BaseException:  # raised by a signal handler
+                if slot and self._ledger.words[slot] == self._begun:
+                    self._end_otherwise(exception, monotonic_ns() - self._begun)
+                raise
+
+        __enter__ = begin
+        __exit__ = end
 
     return AgentRequest
 

@@ -14,6 +14,8 @@ class Record(NamedTuple):
     zero_threshold: float
     bounds: Tuple[float, ...]
     words: List[int]
+    help: str
+    unit: str
 
     @property
     def sum(self) -> float:
@@ -58,11 +60,11 @@ def records(data: bytes) -> List[Record]:
     found, offset, end = [], 1536, word(data, 128)
     assert end <= len(data)
     while offset < end:
-        size, kind, labels_count, name_length, help_length, pad, values_offset = struct.unpack_from(
+        size, kind, labels_count, name_length, help_length, unit_length, values_offset = struct.unpack_from(
             "<IBBHHHI", data, offset
         )
         schema, first, native_count, classic_count, zero = struct.unpack_from("<iiIId", data, offset + 16)
-        assert size % 8 == 0 and values_offset % 8 == 0 and offset + size <= end and pad == 0
+        assert size % 8 == 0 and values_offset % 8 == 0 and offset + size <= end
         at = offset + 40
         bounds = struct.unpack_from(f"<{classic_count}d", data, at)
         at += 8 * classic_count
@@ -75,12 +77,17 @@ def records(data: bytes) -> List[Record]:
             at += 4 + key_length
             labels.append((key, data[at : at + value_length].decode()))
             at += value_length
+        help = data[at : at + help_length].decode()
         at += help_length
+        unit = data[at : at + unit_length].decode()
+        at += unit_length
         assert not any(data[at : offset + values_offset]), "bytes before the values are 0"
         count = (size - values_offset) // 8
         assert count == (2 + native_count + classic_count + 1 if kind == 3 else 1), count
         words = list(struct.unpack_from(f"<{count}Q", data, offset + values_offset))
-        found.append(Record(kind, name, tuple(labels), schema, first, native_count, zero, bounds, words))
+        found.append(
+            Record(kind, name, tuple(labels), schema, first, native_count, zero, bounds, words, help, unit)
+        )
         offset += size
     keys = [(record.name, record.labels) for record in found]
     assert len(keys) == len(set(keys)), "a series appears twice"

@@ -9,6 +9,7 @@ import tempfile
 import threading
 import time
 import unittest
+from unittest import mock
 
 from musterd import Agent, ledger
 from musterd.connection import agent_name, hello_line
@@ -116,7 +117,7 @@ class Daemon(unittest.TestCase):
                     found = {
                         (r.name, r.labels[0][1], r.labels[-1][1]): r
                         for r in reader.records(data)
-                        if r.name in ledger.CALLS
+                        if r.name in ledger.KNOWN
                     }
                     self.assertEqual(len(found), 3)
                     calls = found["agent_llm_request_duration_seconds", "small", "success"]
@@ -189,6 +190,7 @@ class Daemon(unittest.TestCase):
             self.assertEqual(reader.in_flight(daemon.data(1)), 0)
             self.assertEqual(reader.counters(daemon.data(1), "agent_tokens_total"), {"small,input": 1})
 
+    @mock.patch("musterd.agent.LEDGERS_MAX", 1)
     def test_smaller_ledger_refuses_what_does_not_fit(self) -> None:
         gate = threading.Event()
 

@@ -1,6 +1,7 @@
 """Counts that must be exact: threads, forks, signals, and death at any point."""
 
 import mmap
+import multiprocessing
 import os
 import random
 import signal
@@ -242,7 +243,7 @@ class Signals(unittest.TestCase):
 
     def test_lost_turn_is_taken_again(self) -> None:
         with mock.patch.object(musterd.ledger, "QUEUE_STUCK", 200):
-            del self.agent.ledger._turn[0]
+            del self.agent.ledger.turn
             for _ in range(500):
                 with self.agent.request():
                     pass
@@ -291,6 +292,45 @@ class Forks(unittest.TestCase):
             self.assertEqual(totals(daemon.data())[0], 1)
             self.assertEqual((len(daemon.ledgers), len(daemon.peers)), (1, 1))
             self.assertTrue(agent.connected)
+
+    def test_fork_while_another_thread_writes(self) -> None:
+        with FakeDaemon() as daemon, Agent("parent", daemon.path) as agent:
+            wait_until(lambda: agent.connected)
+            del agent.ledger.turn  # as a thread has it that the child will not have
+
+            def child() -> None:
+                for _ in range(5):
+                    with agent.request():
+                        pass
+                assert agent.ledger.total(("agent_requests_total", (("status", "success"),))) == 5
+                agent.close()
+
+            self.assertEqual(os.waitpid(fork(child), 0)[1], 0)
+            agent.ledger.turn = None
+            with agent.request():
+                pass
+            self.assertEqual(reader.counters(daemon.data(0), "agent_requests_total"), {"success": 1})
+
+    def test_multiprocessing(self) -> None:
+        with FakeDaemon() as daemon, Agent("parent", daemon.path) as agent:
+            wait_until(lambda: agent.connected)
+
+            def work(count: int) -> None:
+                for _ in range(count):
+                    with agent.request():
+                        pass
+                agent.close()  # what multiprocessing ends with runs no exit handlers
+
+            context = multiprocessing.get_context("fork")
+            workers = [context.Process(target=work, args=(100 + n,)) for n in range(3)]
+            for worker in workers:
+                worker.start()
+            for worker in workers:
+                worker.join()
+            self.assertEqual([worker.exitcode for worker in workers], [0, 0, 0])
+            counts = [reader.counters(daemon.data(i), "agent_requests_total") for i in range(4)]
+            self.assertEqual(counts[0], {})
+            self.assertEqual(sorted(count["success"] for count in counts[1:]), [100, 101, 102])
 
     def test_fork_while_other_threads_count(self) -> None:
         with FakeDaemon() as daemon, Agent("parent", daemon.path) as agent:

@@ -33,7 +33,9 @@ class Documents(unittest.TestCase):
             self.assertIn("'success': 1", run(daemon, "-c", program))
             names = {peer.hello["agent"]: i for i, peer in enumerate(daemon.peers)}
             data = daemon.data(names["billing"])
-            self.assertEqual(reader.counters(data, "agent_requests_total"), {"success": 3})
+            self.assertEqual(reader.counters(data, "agent_requests_total"), {"success": 4})
+            (sizes,) = [r for r in reader.records(data) if r.name == "billing_page_bytes"]
+            self.assertEqual((sizes.unit, sizes.sum), ("bytes", 5120))
 
     def test_folder_hasher(self) -> None:
         with FakeDaemon() as daemon, tempfile.TemporaryDirectory() as folder:

@@ -115,7 +115,7 @@ class Outcomes(unittest.TestCase):
             self.agent.record("error", 0.1, f"category{i}")
         errors = self.errors()
         self.assertEqual(len(errors), 31)
-        self.assertEqual(errors["other"], 170)
+        self.assertEqual(errors["overflow"], 170)
 
     def test_said_without_an_exception(self) -> None:
         with self.agent.request() as request:

@@ -1,14 +1,17 @@
 //! [`Agent`] and [`Request`]: what a program uses.
 
+use crate::clock::Clock;
 use crate::connection::{Connection, Host, Settings};
 use crate::layout::{DURATION_SCHEMAS, Kind, Shape, names};
 use crate::memory::Memory;
 use crate::own::Declaration;
 use crate::series::{Ledgers, Placed};
+use crate::turn::Turn;
 use crate::writer::{Description, Flight, HistogramSeries, Series, Update, Writer};
-use rustix::time::{ClockId, clock_gettime};
+use std::ops::DerefMut;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 /// Room for the agent's own memory while there is no daemon; the usual size of a ledger.
@@ -18,6 +21,8 @@ const SERIES_LIMIT: usize = 100;
 const OVERFLOW: &str = "overflow";
 /// Series of an agent's own; far more than ledgers have room for.
 const OWN_LIMIT: usize = 10_000;
+/// How long a ledger that has come waits for a thread that was stopped in the midst of a report.
+const ADOPTION_PATIENCE: Duration = Duration::from_secs(60);
 /// The category of a failure that none was named for.
 const OTHER: &str = "other";
 /// Where the daemon listens unless it is told otherwise.
@@ -97,17 +102,7 @@ impl Builder {
             "framework": self.framework,
             "heartbeat_seconds": self.heartbeat.map(|interval| interval.as_secs_f64()),
         });
-        let settings = Settings { socket: self.socket, hello: hello.to_string() };
-        let ledger = Arc::new_cyclic(|weak: &Weak<Shared>| {
-            let (weak, settings) = (weak.clone(), settings.clone());
-            let open = move |place| {
-                let host = Arc::new(Further { shared: weak.clone(), place });
-                Some(Connection::start(settings.clone(), host))
-            };
-            Shared { books: Mutex::new(Books::new(Box::new(open))) }
-        });
-        let connection = Connection::start(settings, ledger.clone());
-        Agent { connection: Some(connection), ledger }
+        Agent::start(Settings { socket: self.socket, hello: hello.to_string() }, Vec::new())
     }
 }
 
@@ -115,26 +110,50 @@ impl Builder {
 ///
 /// Shared by reference between threads and tasks; its methods take some tens of nanoseconds, do
 /// no system call, allocate nothing (but for a category or model seen for the first time), never
-/// fail and never print.
+/// fail and never print. Threads take turns; see [`Agent::missed`]. Do not report from a signal
+/// handler.
+///
+/// A forked child is an agent of its own from its first report on, with a ledger and a connection
+/// of its own. Requests that were in flight at the fork are the parent's.
+///
+/// ```
+/// # let server = async |agent: &musterd_client::Agent| {
+/// // In async code a request may be held across an await, and end on another thread.
+/// let request = agent.begin();
+/// let answer = async { 2 + 2 }.await;
+/// if answer == 4 { request.success() } else { request.error("arithmetic") }
+/// # };
+/// ```
 pub struct Agent {
+    settings: Settings,
     connection: Option<Connection>,
     ledger: Arc<Shared>,
+    /// What this agent is in a forked child.
+    in_child: OnceLock<Box<Agent>>,
 }
 
 struct Shared {
     /// Threads take turns for the few stores of an update, since a ledger has one writer.
-    books: Mutex<Books>,
+    books: Turn<Books>,
+    /// What is declared of the agent's own series, each at its place. Whoever wants both turns takes this
+    /// one first.
+    declared: Turn<Vec<Declaration>>,
+    /// Not 0 in the process that this belongs to, 0 in one that has been forked from it.
+    is_ours: Memory,
+    missed: AtomicU64,
 }
 
 /// The ledger, and where in it each series is.
 struct Books {
     ledgers: Ledgers,
+    clock: Clock,
     requests: [Option<Series>; Status::ALL.len()],
     duration: Option<HistogramSeries>,
     errors: Vec<(Box<str>, Placed)>,
     tokens: Vec<(Box<str>, [Placed; 2])>,
     calls: Vec<Call>,
-    own: Vec<(Declaration, Placed)>,
+    /// In the order they were declared in.
+    own: Vec<Placed>,
 }
 
 /// Calls of one model or tool that ended in one way.
@@ -170,8 +189,10 @@ impl Agent {
     /// Begins a request that ends now or much later, on this thread or another.
     #[inline]
     pub fn begin(&self) -> Request<'_> {
-        let begun = now();
-        let mut books = self.ledger.lock();
+        let Some(mut books) = self.books() else {
+            return Request { agent: self, begun: 0, flight: None };
+        };
+        let begun = books.clock.now();
         books.ledgers.first.heartbeat(begun);
         let flight = books.ledgers.first.begin(begun);
         Request { agent: self, begun, flight: Some(flight) }
@@ -181,33 +202,37 @@ impl Agent {
     /// and cancelled.
     #[inline]
     pub fn record(&self, status: Status, duration: Duration, category: Option<&str>) {
-        let mut books = self.ledger.lock();
+        let Some(mut books) = self.books() else { return };
         books.finish(None, status, duration.as_secs_f64(), category);
     }
 
     /// Reports tokens that a model was sent and has answered with.
     pub fn tokens(&self, model: &str, input: u64, output: u64) {
-        self.ledger.lock().add_tokens(model, [input, output]);
+        let Some(mut books) = self.books() else { return };
+        books.add_tokens(model, [input, output]);
     }
 
     /// Reports a call of a language model that was timed elsewhere.
     pub fn llm_call(&self, model: &str, status: Status, duration: Duration) {
-        self.ledger.lock().observe(names::LLM_DURATION, model, Some(status), duration);
+        let Some(mut books) = self.books() else { return };
+        books.observe(names::LLM_DURATION, model, Some(status), duration);
     }
 
     /// Reports how long it took until a model began to answer.
     pub fn first_token(&self, model: &str, duration: Duration) {
-        self.ledger.lock().observe(names::FIRST_TOKEN, model, None, duration);
+        let Some(mut books) = self.books() else { return };
+        books.observe(names::FIRST_TOKEN, model, None, duration);
     }
 
     /// Reports a call of a tool that was timed elsewhere.
     pub fn tool_call(&self, tool: &str, status: Status, duration: Duration) {
-        self.ledger.lock().observe(names::TOOL_DURATION, tool, Some(status), duration);
+        let Some(mut books) = self.books() else { return };
+        books.observe(names::TOOL_DURATION, tool, Some(status), duration);
     }
 
     /// Where a series of its own stands, for [`Agent::change`].
     pub(crate) fn declare(&self, declaration: Declaration) -> usize {
-        self.ledger.lock().declare(declaration)
+        self.here().ledger.declare(declaration).unwrap_or(usize::MAX)
     }
 
     /// Changes a series of its own.
@@ -217,8 +242,9 @@ impl Agent {
         place: usize,
         gather: impl FnOnce(&mut Writer, &Placed, &mut Update),
     ) {
-        let Books { ledgers, own, .. } = &mut *self.ledger.lock();
-        if let Some((_, placed)) = own.get(place) {
+        let Some(mut books) = self.books() else { return };
+        let Books { ledgers, own, .. } = &mut *books;
+        if let Some(placed) = own.get(place) {
             ledgers.change(placed, gather);
         }
     }
@@ -226,25 +252,84 @@ impl Agent {
     /// Shows life. Requests that begin and end do so by themselves.
     #[inline]
     pub fn heartbeat(&self) {
-        self.ledger.lock().ledgers.first.heartbeat(now());
+        let Some(mut books) = self.books() else { return };
+        let now = books.clock.now();
+        books.ledgers.first.heartbeat(now);
+    }
+
+    /// Reports that have been lost, because another thread was stopped in the midst of a report for
+    /// longer than a second: by a debugger, or by a signal handler that reports. 0 where all is well.
+    #[must_use]
+    pub fn missed(&self) -> u64 {
+        self.here().ledger.missed.load(Ordering::Relaxed)
     }
 
     /// Whether a daemon is there right now. Nothing needs to wait for it.
     #[must_use]
     pub fn is_connected(&self) -> bool {
-        self.connection.as_ref().is_some_and(Connection::is_connected)
+        self.here().connection.as_ref().is_some_and(Connection::is_connected)
+    }
+
+    fn start(settings: Settings, declared: Vec<Declaration>) -> Self {
+        let ledger = Arc::new_cyclic(|weak: &Weak<Shared>| {
+            let (weak, settings) = (weak.clone(), settings.clone());
+            let open = move |place| {
+                let host = Arc::new(Further { shared: weak.clone(), place });
+                Some(Connection::start(settings.clone(), host))
+            };
+            let mut books = Books::new(Box::new(open));
+            declared.iter().for_each(|declaration| books.declare(declaration));
+            Shared {
+                books: Turn::new(books),
+                declared: Turn::new(declared),
+                is_ours: Memory::wiped_by_fork(),
+                missed: AtomicU64::new(0),
+            }
+        });
+        let connection = Some(Connection::start(settings.clone(), ledger.clone()));
+        Self { settings, connection, ledger, in_child: OnceLock::new() }
+    }
+
+    /// This agent in this process.
+    #[inline]
+    fn here(&self) -> &Self {
+        if self.ledger.is_ours.load(0) == 0 { self.after_fork() } else { self }
+    }
+
+    #[cold]
+    fn after_fork(&self) -> &Self {
+        let child = self.in_child.get_or_init(|| {
+            // Handles that the parent has given out stand for the same series here.
+            let declared = self.ledger.declared.take();
+            let declared = declared.map_or_else(Vec::new, |declared| declared.clone());
+            Box::new(Self::start(self.settings.clone(), declared))
+        });
+        // A child of this child finds that this has been wiped as well.
+        child.here()
+    }
+
+    #[inline]
+    fn books(&self) -> Option<impl DerefMut<Target = Books>> {
+        self.here().ledger.take()
     }
 }
 
 impl Drop for Agent {
     fn drop(&mut self) {
+        if self.ledger.is_ours.load(0) == 0 {
+            // The thread, and what it may have locked, are in the parent, whose ledger this is.
+            std::mem::forget(self.connection.take());
+            return;
+        }
         // The end is to be noted in the ledger, which may be about to come.
         if let Some(connection) = &self.connection {
             connection.wait_settled();
         }
-        let further = self.ledger.lock().ledgers.take_connections();
-        further.iter().for_each(Connection::wait_settled);
-        self.ledger.lock().ledgers.close();
+        let further = self.ledger.take().map(|mut books| books.ledgers.take_connections());
+        further.iter().flatten().for_each(Connection::wait_settled);
+        if let Some(mut books) = self.ledger.take() {
+            books.ledgers.close();
+        }
         self.connection = None;
     }
 }
@@ -292,11 +377,11 @@ impl Request<'_> {
     #[inline]
     fn finish(&mut self, status: Status, category: Option<&str>) {
         let Some(flight) = self.flight.take() else { return };
-        let ended = now();
+        let Some(mut books) = self.agent.books() else { return };
+        let ended = books.clock.now();
         // Nanoseconds of any real request are exact in a double.
         #[allow(clippy::cast_precision_loss)]
-        let seconds = ended.saturating_sub(self.begun) as f64 / 1e9;
-        let mut books = self.agent.ledger.lock();
+        let seconds = i64::try_from(ended.saturating_sub(self.begun)).unwrap_or(0) as f64 * 1e-9;
         books.ledgers.first.heartbeat(ended);
         if books.ledgers.first.is_counted(flight) {
             return;
@@ -312,16 +397,41 @@ impl Drop for Request<'_> {
 }
 
 impl Shared {
+    /// Where a series of the agent's own stands, which is begun if it is new.
+    fn declare(&self, declaration: Declaration) -> Option<usize> {
+        let mut declared = self.declared.take()?;
+        let is_it = |own: &Declaration| {
+            (&own.name, &own.labels) == (&declaration.name, &declaration.labels)
+        };
+        if let Some(place) = declared.iter().position(is_it) {
+            return Some(place);
+        }
+        let mut books = self.take()?;
+        if declared.len() >= OWN_LIMIT {
+            books.ledgers.first.refuse(1);
+            return None;
+        }
+        books.declare(&declaration);
+        declared.push(declaration);
+        Some(declared.len() - 1)
+    }
+
+    /// Waits for a turn at the books; `None`, which is counted, when none comes.
     #[inline]
-    fn lock(&self) -> MutexGuard<'_, Books> {
-        // Nothing panics while it is held; if something did, the journal has kept the books right.
-        self.books.lock().unwrap_or_else(PoisonError::into_inner)
+    fn take(&self) -> Option<impl DerefMut<Target = Books>> {
+        let turn = self.books.take();
+        if turn.is_none() {
+            self.missed.fetch_add(1, Ordering::Relaxed);
+        }
+        turn
     }
 }
 
 impl Host for Shared {
     fn receive(&self, memory: Memory, duration_schema: Option<i32>, first: bool) {
-        self.lock().receive(memory, duration_schema, first);
+        if let Some(mut books) = self.books.take_within(ADOPTION_PATIENCE) {
+            books.receive(memory, duration_schema, first);
+        }
     }
 
     fn refused(&self) {}
@@ -335,15 +445,16 @@ struct Further {
 
 impl Host for Further {
     fn receive(&self, memory: Memory, _: Option<i32>, first: bool) {
-        if let Some(shared) = self.shared.upgrade() {
-            let Books { ledgers, errors, tokens, calls, own, .. } = &mut *shared.lock();
-            ledgers.receive(self.place + 1, memory, first, placed(errors, tokens, calls, own), &[]);
-        }
+        let Some(shared) = self.shared.upgrade() else { return };
+        let Some(mut books) = shared.books.take_within(ADOPTION_PATIENCE) else { return };
+        let Books { ledgers, errors, tokens, calls, own, .. } = &mut *books;
+        ledgers.receive(self.place + 1, memory, first, placed(errors, tokens, calls, own), &[]);
     }
 
     fn refused(&self) {
-        if let Some(shared) = self.shared.upgrade() {
-            shared.lock().ledgers.note_refusal(self.place);
+        let Some(shared) = self.shared.upgrade() else { return };
+        if let Some(mut books) = shared.books.take_within(ADOPTION_PATIENCE) {
+            books.ledgers.note_refusal(self.place);
         }
     }
 }
@@ -353,11 +464,10 @@ fn placed<'a>(
     errors: &'a mut [(Box<str>, Placed)],
     tokens: &'a mut [(Box<str>, [Placed; 2])],
     calls: &'a mut [Call],
-    own: &'a mut [(Declaration, Placed)],
+    own: &'a mut [Placed],
 ) -> impl Iterator<Item = &'a mut Placed> {
     let tokens = tokens.iter_mut().flat_map(|(_, pair)| pair);
     let calls = calls.iter_mut().map(|call| &mut call.placed);
-    let own = own.iter_mut().map(|(_, placed)| placed);
     errors.iter_mut().map(|(_, placed)| placed).chain(tokens).chain(calls).chain(own)
 }
 
@@ -370,7 +480,8 @@ impl Books {
         let (shape, room) = (Shape::durations(), duration_room());
         let duration = first.append_histogram_with_room(shape, room, names::DURATION, &[], "");
         let (errors, tokens, calls, own) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        let mut books = Self { ledgers, requests, duration, errors, tokens, calls, own };
+        let clock = Clock::new();
+        let mut books = Self { ledgers, clock, requests, duration, errors, tokens, calls, own };
         books.error_series(OTHER);
         books
     }
@@ -389,7 +500,7 @@ impl Books {
         if let Some(schema) = duration_schema {
             self.use_duration_schema(schema);
         }
-        let Self { ledgers, requests, duration, errors, tokens, calls, own } = self;
+        let Self { ledgers, requests, duration, errors, tokens, calls, own, .. } = self;
         let duration = duration.iter().map(|series| (series.series(), series.words()));
         let requests = requests.iter().flatten().map(|series| (*series, 1));
         let fixed: Vec<_> = requests.chain(duration).collect();
@@ -424,6 +535,12 @@ impl Books {
         category: Option<&str>,
     ) {
         let failed = matches!(status, Status::Error | Status::Timeout);
+        let counter = self.requests.get(status as usize).copied().flatten();
+        if let (Some(flight), Some(counter), Some(duration), false) =
+            (flight, counter, &self.duration, failed)
+        {
+            return self.ledgers.first.end_counted(flight, counter, duration, seconds);
+        }
         let error = failed.then(|| self.error_series(category.unwrap_or(OTHER)));
         let error = error.and_then(|place| self.errors.get(place)).map(|(_, placed)| placed);
         let writer = &mut self.ledgers.first;
@@ -431,7 +548,7 @@ impl Books {
         if let Some(flight) = flight {
             writer.end(flight, &mut update);
         }
-        if let Some(series) = self.requests.get(status as usize).copied().flatten() {
+        if let Some(series) = counter {
             writer.add(series, 1, &mut update);
         }
         if let Some(duration) = &self.duration {
@@ -518,24 +635,13 @@ impl Books {
     }
 
     /// Where a series of the agent's own stands, which is added if it is new.
-    fn declare(&mut self, declaration: Declaration) -> usize {
-        let is_it = |own: &Declaration| {
-            (&own.name, &own.labels) == (&declaration.name, &declaration.labels)
-        };
-        if let Some(place) = self.own.iter().position(|(own, _)| is_it(own)) {
-            return place;
-        }
-        if self.own.len() >= OWN_LIMIT {
-            self.ledgers.first.refuse(1);
-            return usize::MAX;
-        }
-        let Declaration { kind, name, labels, help, unit, shape } = &declaration;
+    /// Begins a series of the agent's own; those that it has, it keeps.
+    fn declare(&mut self, declaration: &Declaration) {
+        let Declaration { kind, name, labels, help, unit, shape } = declaration;
         let labels: Vec<_> = labels.iter().map(|(name, value)| (&**name, &**value)).collect();
         let shape = shape.as_ref();
         let described = Description { kind: *kind, name, labels: &labels, help, unit, shape };
-        let placed = self.ledgers.place(&described);
-        self.own.push((declaration, placed));
-        self.own.len() - 1
+        self.own.push(self.ledgers.place(&described));
     }
 }
 
@@ -544,9 +650,92 @@ fn duration_room() -> usize {
     Shape::durations_at(*DURATION_SCHEMAS.end()).words()
 }
 
-/// Nanoseconds of `CLOCK_MONOTONIC`: read in user space, no system call.
-#[inline]
-fn now() -> u64 {
-    let time = clock_gettime(ClockId::Monotonic);
-    time.tv_sec.unsigned_abs() * 1_000_000_000 + time.tv_nsec.unsigned_abs()
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::memory::in_forked_child;
+
+    fn agent() -> Agent {
+        Agent::builder("parent").socket("/nonexistent/musterd.sock").start()
+    }
+
+    fn count(agent: &Agent, status: Status) -> u64 {
+        let books = agent.books().unwrap();
+        books.requests[status as usize].map_or(0, |series| books.ledgers.first.value(series))
+    }
+
+    #[test]
+    fn a_forked_child_counts_for_itself() {
+        let agent = agent();
+        agent.begin().success();
+        let mut in_flight = Some(agent.begin());
+        // As if another thread, which the child does not have, were reporting just then.
+        let turn = agent.ledger.books.take();
+        let child_is_right = in_forked_child(|| {
+            let none_yet = count(&agent, Status::Success) == 0;
+            agent.begin().error("network");
+            // This one is the parent's.
+            in_flight.take().unwrap().success();
+            let counts = (count(&agent, Status::Error), count(&agent, Status::Success));
+            let grandchild_is_right = in_forked_child(|| count(&agent, Status::Error) == 0);
+            none_yet && counts == (1, 0) && agent.missed() == 0 && grandchild_is_right
+        });
+        drop(turn);
+        assert!(child_is_right);
+        in_flight.take().unwrap().success();
+        assert_eq!((count(&agent, Status::Success), count(&agent, Status::Error)), (2, 0));
+    }
+
+    #[test]
+    fn a_child_that_ends_an_agent_leaves_the_parents_alone() {
+        let mut agent = Some(agent());
+        assert!(in_forked_child(|| {
+            drop(agent.take());
+            true
+        }));
+        let agent = agent.unwrap();
+        assert!(!agent.books().unwrap().ledgers.first.is_closed());
+        agent.begin().success();
+        assert_eq!(count(&agent, Status::Success), 1);
+    }
+
+    #[test]
+    fn what_finds_no_turn_is_missed_and_counted() {
+        let agent = agent();
+        let turn = agent.ledger.books.take();
+        agent.begin().success();
+        drop(turn);
+        assert_eq!((agent.missed(), count(&agent, Status::Success)), (1, 0));
+    }
+
+    #[test]
+    fn agents_and_requests_go_between_threads() {
+        fn goes<T: Send + Sync>(_: &T) {}
+        let agent = agent();
+        goes(&agent);
+        let answer = async {
+            let request = agent.begin();
+            std::future::ready(()).await;
+            request.success();
+        };
+        fn is_sent<T: Send>(_: &T) {}
+        is_sent(&answer);
+        goes(&agent.begin());
+    }
+
+    #[test]
+    fn every_end_counts_once() {
+        let agent = agent();
+        let requests: Vec<_> = (0..300).map(|_| agent.begin()).collect();
+        for (number, request) in requests.into_iter().enumerate() {
+            match number % 3 {
+                0 => request.success(),
+                1 => request.timeout(),
+                _ => drop(request),
+            }
+        }
+        let counts = [Status::Success, Status::Timeout, Status::Cancelled]
+            .map(|status| count(&agent, status));
+        assert_eq!(counts, [100; 3]);
+    }
 }

@@ -1,10 +1,12 @@
-//! The memory of a ledger as words that may change under our eyes: the one file with unsafe code.
+//! The memory of a ledger as words that may change under our eyes: the one file with unsafe code,
+//! so that what else has no safe wrapper is here too: the processor's counter.
 //!
 //! Must not know what the words mean.
 #![allow(unsafe_code)]
 
 use rustix::fs::{SealFlags, fcntl_get_seals, fstat};
-use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
+use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap, mmap_anonymous, munmap};
+use std::ffi::c_void;
 use std::io;
 use std::os::fd::AsFd;
 use std::ptr::NonNull;
@@ -12,12 +14,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Words shared with another process, or private ones in their place.
 #[derive(Debug)]
-pub struct Memory(Inner);
-
-#[derive(Debug)]
-enum Inner {
-    Mapped { start: NonNull<AtomicU64>, words: usize },
-    Private(Box<[AtomicU64]>),
+pub struct Memory {
+    start: NonNull<AtomicU64>,
+    words: usize,
 }
 
 // SAFETY: the mapping is owned by this value alone, is reached through atomic words only, and
@@ -67,29 +66,52 @@ impl Memory {
         // SAFETY: a new mapping at an address of the kernel's choice disturbs no other memory.
         let start =
             unsafe { mmap(std::ptr::null_mut(), size, access, MapFlags::SHARED, file, offset) }?;
-        let start = NonNull::new(start.cast::<AtomicU64>())
-            .ok_or_else(|| io::Error::other("mmap gave address 0"))?;
-        Ok(Self(Inner::Mapped { start, words: size / 8 }))
+        Self::mapped(start, size)
     }
 
-    /// Memory of this process alone, all zero.
+    fn mapped(start: *mut c_void, size: usize) -> io::Result<Self> {
+        let start = NonNull::new(start.cast::<AtomicU64>())
+            .ok_or_else(|| io::Error::other("mmap gave address 0"))?;
+        Ok(Self { start, words: size / 8 })
+    }
+
+    fn anonymous(size: usize) -> io::Result<Self> {
+        let access = ProtFlags::READ | ProtFlags::WRITE;
+        // SAFETY: a new mapping at an address of the kernel's choice disturbs no other memory.
+        let start =
+            unsafe { mmap_anonymous(std::ptr::null_mut(), size, access, MapFlags::PRIVATE) }?;
+        Self::mapped(start, size)
+    }
+
+    /// Memory of this process alone, all zero. Of no size when the kernel has none to give.
     #[must_use]
     pub fn private(bytes: usize) -> Self {
-        Self(Inner::Private((0..bytes / 8).map(|_| AtomicU64::new(0)).collect()))
+        let none = Self { start: NonNull::dangling(), words: 0 };
+        Self::anonymous(bytes / 8 * 8).unwrap_or(none)
+    }
+
+    /// One word, not 0, that is 0 in a forked child. Where the kernel cannot do that (before Linux 4.14), it
+    /// stays what it is.
+    #[must_use]
+    pub fn wiped_by_fork() -> Self {
+        let memory = Self::private(8);
+        memory.store(0, 1);
+        if memory.words > 0 {
+            // SAFETY: the memory is ours; a child finds zeros in it, as the word's readers expect.
+            let _ = unsafe { madvise(memory.start.as_ptr().cast(), 8, Advice::LinuxWipeOnFork) };
+        }
+        memory
     }
 
     /// All words.
+    #[inline]
     #[must_use]
     pub fn words(&self) -> &[AtomicU64] {
-        match &self.0 {
-            // SAFETY: `start` is page-aligned and the start of `words` mapped words that stay
-            // mapped for as long as `self` lives, and the file behind them is sealed or nobody else's, so
-            // none can vanish. Others may write them at any time, which atomic words allow.
-            Inner::Mapped { start, words } => unsafe {
-                std::slice::from_raw_parts(start.as_ptr(), *words)
-            },
-            Inner::Private(words) => words,
-        }
+        // SAFETY: `start` is page-aligned (or there are no words) and the start of `words` mapped
+        // words that stay mapped for as long as `self` lives, and the file behind them, if there is
+        // one, is sealed or nobody else's, so none can vanish. Others may write them at any time, which
+        // atomic words allow.
+        unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.words) }
     }
 
     /// Size in bytes.
@@ -98,6 +120,7 @@ impl Memory {
         self.words().len() * 8
     }
 
+    #[inline]
     fn word(&self, offset: usize) -> Option<&AtomicU64> {
         offset.is_multiple_of(8).then(|| self.words().get(offset / 8)).flatten()
     }
@@ -135,10 +158,41 @@ impl Memory {
 
 impl Drop for Memory {
     fn drop(&mut self) {
-        if let Inner::Mapped { start, words } = &self.0 {
+        if self.words > 0 {
             // SAFETY: this value owns the mapping, and no reference into it outlives the value.
             // A failure leaves the memory mapped, which does no harm.
-            let _ = unsafe { munmap(start.as_ptr().cast(), words * 8) };
+            let _ = unsafe { munmap(self.start.as_ptr().cast(), self.words * 8) };
+        }
+    }
+}
+
+/// The processor's time stamp counter; `None` where there is none.
+#[inline]
+pub(crate) fn processor_ticks() -> Option<u64> {
+    #[cfg(target_arch = "x86_64")]
+    {
+        // SAFETY: every x86-64 processor has this instruction, which reads a register.
+        Some(unsafe { std::arch::x86_64::_rdtsc() })
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    None
+}
+
+/// Runs `child` in a forked process, and says whether it gave `true`.
+#[cfg(test)]
+pub(crate) fn in_forked_child(child: impl FnOnce() -> bool) -> bool {
+    use nix::sys::wait::{WaitStatus, waitpid};
+    use nix::unistd::{ForkResult, fork};
+    // SAFETY: the child does what a child of a program with threads may: libc makes its allocator
+    // usable in it.
+    match unsafe { fork() }.unwrap() {
+        ForkResult::Child => {
+            let right = std::panic::catch_unwind(std::panic::AssertUnwindSafe(child));
+            // SAFETY: ends the process at once, as is due for a part of a test's program.
+            unsafe { nix::libc::_exit(i32::from(!right.unwrap_or(false))) }
+        }
+        ForkResult::Parent { child } => {
+            matches!(waitpid(child, None), Ok(WaitStatus::Exited(_, 0)))
         }
     }
 }

@@ -3,12 +3,15 @@
 //!
 //! Must not know about sockets, clocks or threads; its owner lets one thread at a time in.
 
+use crate::buckets::Buckets;
 use crate::layout::{
     CLASSIC_LIMIT, HEADER_SIZE, HELP_LIMIT, JOURNAL_LIMIT, Kind, LABEL_LIMIT, LABEL_NAME_LIMIT,
     LABEL_VALUE_LIMIT, MAGIC, NAME_LIMIT, NATIVE_LIMIT, RECORD_HEAD, RECORDS, SLOT_COUNT, SLOTS,
     Shape, UNIT_LIMIT, VERSION, header, journal_pair,
 };
 use crate::memory::Memory;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering, fence};
 
 /// Where a published series has its values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,15 +19,13 @@ pub struct Series {
     values: usize,
 }
 
-/// The buckets of a published histogram, ready to find the right ones for a value.
+/// A published histogram, ready to find the right buckets for a value.
 #[derive(Clone, Debug)]
 pub struct HistogramSeries {
     /// Where its record begins, if it may be given another shape.
     record: Option<usize>,
     series: Series,
-    shape: Shape,
-    /// Upper bounds of the buckets of one octave, as fractions in (0.5, 1].
-    octave: Vec<f64>,
+    buckets: Arc<Buckets>,
 }
 
 /// A series to be appended.
@@ -77,7 +78,7 @@ impl Move {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Flight {
     place: Place,
-    ledger: u32,
+    ledger: u64,
 }
 
 /// The slot that a request holds, or none when all were taken.
@@ -87,11 +88,10 @@ enum Place {
     Unslotted,
 }
 
-/// One update of several words: gathered first, then written so that it counts wholly or not at
-/// all.
+/// One update of several words, gathered in the journal: it counts wholly once it is committed, and
+/// not at all before.
 #[derive(Debug, Default)]
 pub struct Update {
-    pairs: [(usize, u64); JOURNAL_LIMIT],
     count: usize,
 }
 
@@ -99,9 +99,11 @@ impl Update {
     /// Sets a word. What is over the journal's limit is left out; no update of this crate or of the daemon
     /// is.
     #[inline]
-    pub fn set(&mut self, offset: usize, value: u64) {
-        if let Some(pair) = self.pairs.get_mut(self.count) {
-            *pair = (offset, value);
+    pub fn set(&mut self, memory: &Memory, offset: usize, value: u64) {
+        if self.count < JOURNAL_LIMIT {
+            let pair = journal_pair(self.count);
+            memory.store(pair, offset as u64);
+            memory.store(pair + 8, value);
             self.count += 1;
         }
     }
@@ -113,8 +115,8 @@ pub struct Writer {
     memory: Memory,
     /// Slots that are free, used as a stack so that few cache lines are touched.
     free: Vec<u8>,
-    /// How many ledgers there were before this one.
-    ledger: u32,
+    /// Which of this process's ledgers it is.
+    ledger: u64,
 }
 
 impl Writer {
@@ -122,7 +124,7 @@ impl Writer {
     pub fn private(size: usize) -> Self {
         let memory = Memory::private(size);
         write_header(&memory, [0, 0]);
-        Self { memory, free: all_slots(), ledger: 0 }
+        Self { memory, free: all_slots(), ledger: next_ledger() }
     }
 
     /// Goes on with a ledger whose writer has ended: an update that it was in the midst of is completed.
@@ -137,7 +139,7 @@ impl Writer {
         memory.publish(header::JOURNAL_COUNT, 0);
         let mut free = all_slots();
         free.retain(|slot| memory.load(slot_offset(*slot)) == 0);
-        Self { memory, free, ledger: 0 }
+        Self { memory, free, ledger: next_ledger() }
     }
 
     /// The ledger.
@@ -185,7 +187,7 @@ impl Writer {
             self.memory.store(word, 0);
         }
         self.free = all_slots();
-        self.ledger += 1;
+        self.ledger = next_ledger();
     }
 
     /// Takes away the records that do not fit into so many bytes, and all that come after them.
@@ -276,7 +278,7 @@ impl Writer {
         room: usize,
         name: &str,
     ) -> HistogramSeries {
-        let Some(record) = old.record.filter(|_| shape != old.shape) else { return old };
+        let Some(record) = old.record.filter(|_| shape != *old.buckets.shape()) else { return old };
         let (kind, labels, help, unit) = (Kind::Histogram, &[][..], "", "");
         let description = Description { kind, name, labels, help, unit, shape: Some(&shape) };
         let encoded = encode_record(&description, room);
@@ -357,7 +359,7 @@ impl Writer {
     /// Takes a slot for a request as part of an update; `None` when there is none.
     pub fn begin_in(&mut self, now: u64, update: &mut Update) -> Option<u8> {
         let slot = self.free.pop()?;
-        update.set(slot_offset(slot), now.max(1));
+        update.set(&self.memory, slot_offset(slot), now.max(1));
         Some(slot)
     }
 
@@ -384,12 +386,12 @@ impl Writer {
     pub fn end(&mut self, flight: Flight, update: &mut Update) {
         match flight.place {
             Place::Slot(slot) => {
-                update.set(slot_offset(slot), 0);
+                update.set(&self.memory, slot_offset(slot), 0);
                 self.free.push(slot);
             }
             Place::Unslotted => {
                 let ended = self.memory.load(header::UNSLOTTED_ENDED);
-                update.set(header::UNSLOTTED_ENDED, ended + 1);
+                update.set(&self.memory, header::UNSLOTTED_ENDED, ended + 1);
             }
         }
     }
@@ -397,19 +399,20 @@ impl Writer {
     /// Adds `count` to a counter, as part of an update.
     #[inline]
     pub fn add(&self, series: Series, count: u64, update: &mut Update) {
-        update.set(series.values, self.memory.load(series.values).wrapping_add(count));
+        let sum = self.memory.load(series.values).wrapping_add(count);
+        update.set(&self.memory, series.values, sum);
     }
 
     /// Adds to a counter of fractions, as part of an update.
     #[inline]
     pub fn add_fraction(&self, series: Series, amount: f64, update: &mut Update) {
         let sum = f64::from_bits(self.memory.load(series.values)) + amount;
-        update.set(series.values, sum.to_bits());
+        update.set(&self.memory, series.values, sum.to_bits());
     }
 
     /// Sets a gauge, as part of an update.
     pub fn set(&self, series: Series, value: f64, update: &mut Update) {
-        update.set(series.values, value.to_bits());
+        update.set(&self.memory, series.values, value.to_bits());
     }
 
     /// A gauge's value.
@@ -432,34 +435,92 @@ impl Writer {
         }
         let values = histogram.series.values;
         let sum = f64::from_bits(self.memory.load(values)) + value;
-        update.set(values, sum.to_bits());
-        for bucket in [histogram.native(value), histogram.classic(value)] {
+        update.set(&self.memory, values, sum.to_bits());
+        for bucket in histogram.buckets.words(value) {
             let offset = values + 8 * bucket;
-            update.set(offset, self.memory.load(offset) + 1);
+            update.set(&self.memory, offset, self.memory.load(offset) + 1);
         }
+    }
+
+    /// Ends a flight, counts it and its duration: the update that nearly every request makes.
+    #[inline]
+    pub(crate) fn end_counted(
+        &mut self,
+        flight: Flight,
+        counter: Series,
+        histogram: &HistogramSeries,
+        seconds: f64,
+    ) {
+        let Place::Slot(slot) = flight.place else {
+            let mut update = Update::default();
+            self.end(flight, &mut update);
+            self.add(counter, 1, &mut update);
+            self.observe(histogram, seconds, &mut update);
+            return self.commit(&update);
+        };
+        let values = histogram.series.values;
+        let [native, classic] = histogram.buckets.words(seconds).map(|word| values + 8 * word);
+        let sum = f64::from_bits(self.memory.load(values)) + seconds;
+        self.commit_all([
+            (slot_offset(slot), 0),
+            (counter.values, self.memory.load(counter.values).wrapping_add(1)),
+            (values, sum.to_bits()),
+            (native, self.memory.load(native) + 1),
+            (classic, self.memory.load(classic) + 1),
+        ]);
+        self.free.push(slot);
+    }
+
+    /// Writes a whole update of so many words. One whose words are known at once need not be read
+    /// back from the journal.
+    #[inline]
+    fn commit_all<const N: usize>(&self, pairs: [(usize, u64); N]) {
+        let Some(head) = self.memory.words().first_chunk::<{ HEADER_SIZE / 8 }>() else { return };
+        let head = |offset: usize| head.get(offset / 8);
+        for (index, (offset, value)) in pairs.iter().enumerate() {
+            let pair = journal_pair(index);
+            if let (Some(to), Some(what)) = (head(pair), head(pair + 8)) {
+                to.store(*offset as u64, Ordering::Relaxed);
+                what.store(*value, Ordering::Relaxed);
+            }
+        }
+        let Some(count) = head(header::JOURNAL_COUNT) else { return };
+        count.store(N as u64, Ordering::Release);
+        fence(Ordering::Release);
+        for (offset, value) in pairs {
+            self.memory.store(offset, value);
+        }
+        count.store(0, Ordering::Release);
     }
 
     /// Writes an update: once its count is stored, it counts, wherever the process is stopped.
     #[inline]
     pub fn commit(&mut self, update: &Update) {
-        let pairs = update.pairs.get(..update.count).unwrap_or_default();
-        for (index, (offset, value)) in pairs.iter().enumerate() {
-            let pair = journal_pair(index);
-            self.memory.store(pair, *offset as u64);
-            self.memory.store(pair + 8, *value);
+        let memory = &self.memory;
+        memory.publish(header::JOURNAL_COUNT, update.count as u64);
+        fence(Ordering::Release);
+        for pair in (0..update.count).map(journal_pair) {
+            let offset = usize::try_from(memory.load(pair)).unwrap_or(usize::MAX);
+            memory.store(offset, memory.load(pair + 8));
         }
-        self.memory.publish(header::JOURNAL_COUNT, pairs.len() as u64);
-        std::sync::atomic::fence(std::sync::atomic::Ordering::Release);
-        for (offset, value) in pairs {
-            self.memory.store(*offset, *value);
-        }
-        self.memory.publish(header::JOURNAL_COUNT, 0);
+        memory.publish(header::JOURNAL_COUNT, 0);
     }
 
     /// Shows life.
     #[inline]
     pub fn heartbeat(&self, now: u64) {
         self.memory.store(header::HEARTBEAT, now);
+    }
+
+    /// What a counter has counted.
+    #[cfg(test)]
+    pub(crate) fn value(&self, series: Series) -> u64 {
+        self.memory.load(series.values)
+    }
+
+    #[cfg(test)]
+    pub(crate) fn is_closed(&self) -> bool {
+        self.memory.load(header::CLOSED) == 1
     }
 
     /// Says that the agent has ended this ledger on purpose.
@@ -480,7 +541,7 @@ impl HistogramSeries {
     /// The histogram whose values begin at an offset.
     #[must_use]
     pub fn at(series: Series, shape: Shape) -> Self {
-        Self { record: None, series, octave: octave(shape.schema), shape }
+        Self { record: None, series, buckets: Arc::new(Buckets::new(shape)) }
     }
 
     /// Where its values are.
@@ -497,79 +558,34 @@ impl HistogramSeries {
     /// How many they are.
     #[must_use]
     pub fn words(&self) -> usize {
-        self.shape.words()
+        self.buckets.shape().words()
     }
 
     /// The value word here of what a value word of another histogram of these bounds counts.
     fn word_of(&self, other: &Self, word: usize) -> usize {
-        let natives = other.shape.native_count as usize;
+        let (own, other) = (self.buckets.shape(), other.buckets.shape());
+        let (natives, own_natives) = (other.native_count as usize, own.native_count as usize);
         match word.checked_sub(2) {
             None => word,
             // The last bucket has what lies above it as well.
-            Some(place) if place + 1 == natives => 1 + self.shape.native_count as usize,
+            Some(place) if place + 1 == natives => 1 + own_natives,
             Some(place) if place < natives => {
-                let step = f64::exp2(-f64::from(other.shape.schema));
-                let upper = (f64::from(other.shape.first) + place as f64) * step;
+                let step = f64::exp2(-f64::from(other.schema));
+                let upper = (f64::from(other.first) + place as f64) * step;
                 // The middle that the daemon's quantiles take.
-                self.native(2.0 * f64::exp2(upper) / (1.0 + f64::exp2(step)))
+                let middle = 2.0 * f64::exp2(upper) / (1.0 + f64::exp2(step));
+                let [native, _] = self.buckets.words(middle);
+                native
             }
-            Some(place) => 2 + self.shape.native_count as usize + place - natives,
+            Some(place) => 2 + own_natives + place - natives,
         }
-    }
-
-    /// The value word of the exponential bucket that a value falls into.
-    #[inline]
-    fn native(&self, value: f64) -> usize {
-        let shape = &self.shape;
-        if value <= shape.zero_threshold {
-            return 1;
-        }
-        let Some(last) = shape.native_count.checked_sub(1) else { return 1 };
-        let index = if value.is_infinite() {
-            i32::MAX
-        } else {
-            bucket_index(value, shape.schema, &self.octave)
-        };
-        match index.saturating_sub(shape.first) {
-            below if below < 0 => 1,
-            place => 2 + place.unsigned_abs().min(last) as usize,
-        }
-    }
-
-    /// The value word of the classic bucket that a value falls into.
-    #[inline]
-    fn classic(&self, value: f64) -> usize {
-        let above = self.shape.bounds.partition_point(|bound| *bound < value);
-        2 + self.shape.native_count as usize + above
     }
 }
 
-/// The index `i` of the bucket (2^((i-1)/2^schema), 2^(i/2^schema)] that holds a positive, finite,
-/// normal value. `octave` holds the upper bounds of one octave's buckets within (0.5, 1].
-fn bucket_index(value: f64, schema: i32, octave: &[f64]) -> i32 {
-    const FRACTION_BITS: u32 = 52;
-    let bits = value.to_bits();
-    let exponent = i32::try_from((bits >> FRACTION_BITS) & 0x7ff).unwrap_or(0) - 1022;
-    // value = fraction · 2^exponent with the fraction in [0.5, 1).
-    let fraction = f64::from_bits((bits & ((1 << FRACTION_BITS) - 1)) | (1022 << FRACTION_BITS));
-    if schema > 0 {
-        // A fraction of exactly 0.5 is the upper end of the octave below.
-        if fraction == 0.5 {
-            return (exponent - 1) << schema;
-        }
-        let within = octave.partition_point(|bound| *bound < fraction);
-        ((exponent - 1) << schema) + i32::try_from(within).unwrap_or(0) + 1
-    } else {
-        let ceiling = if fraction == 0.5 { exponent - 1 } else { exponent };
-        // Rounds up: buckets of a negative schema span several octaves.
-        -((-ceiling) >> -schema)
-    }
-}
-
-/// Upper bounds of the buckets of one octave, within (0.5, 1].
-fn octave(schema: i32) -> Vec<f64> {
-    let parts = 1_u32 << u32::try_from(schema.max(0)).unwrap_or(0);
-    (1..=parts).map(|part| f64::exp2(f64::from(part) / f64::from(parts)) / 2.0).collect()
+/// A number that no ledger of this process has had, nor one of the process that it was forked from.
+fn next_ledger() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
 fn slot_offset(slot: u8) -> usize {
@@ -651,35 +667,6 @@ mod tests {
     use crate::layout::names;
 
     #[test]
-    fn every_value_lies_within_its_bucket() {
-        for schema in -4..=8 {
-            let octave = octave(schema);
-            let width = f64::exp2(-f64::from(schema));
-            let mut value = 1e-7;
-            while value < 1e6 {
-                let index = f64::from(bucket_index(value, schema, &octave));
-                let (low, high) = (f64::exp2((index - 1.0) * width), f64::exp2(index * width));
-                assert!(low < value * (1.0 + 1e-12), "{value} schema {schema}: above {low}");
-                assert!(value <= high * (1.0 + 1e-12), "{value} schema {schema}: below {high}");
-                value *= 1.0123;
-            }
-        }
-    }
-
-    #[test]
-    fn a_power_of_two_is_the_upper_end_of_its_bucket() {
-        for schema in 0..=8 {
-            for power in -20..20 {
-                let value = f64::exp2(f64::from(power));
-                assert_eq!(bucket_index(value, schema, &octave(schema)), power << schema);
-            }
-        }
-        assert_eq!(bucket_index(16.0, -2, &octave(-2)), 1);
-        assert_eq!(bucket_index(16.1, -2, &octave(-2)), 2);
-        assert_eq!(bucket_index(0.9, -2, &octave(-2)), 0);
-    }
-
-    #[test]
     fn an_observation_counts_once_in_each_part() {
         let mut writer = Writer::private(64 << 10);
         let histogram =
@@ -717,7 +704,7 @@ mod tests {
         for schema in [5, 3, 0] {
             let shape = Shape::durations_at(schema);
             histogram = writer.reshape(histogram, shape.clone(), room, names::DURATION);
-            assert_eq!(histogram.shape, shape);
+            assert_eq!(*histogram.buckets.shape(), shape);
             let word = |index: usize| writer.memory.load(histogram.series.values + 8 * index);
             let natives = 2 + shape.native_count as usize;
             let count = |words: std::ops::Range<usize>| words.map(word).sum::<u64>();
@@ -725,7 +712,7 @@ mod tests {
             assert_eq!((word(1), word(natives - 1)), (1, 1));
             assert_eq!(f64::from_bits(word(0)), observations.iter().sum::<f64>());
             // Where the middle of the bucket of schema 3 lies, in which it was counted.
-            assert_eq!(word(histogram.native(0.3102)), 2, "schema {schema}");
+            assert_eq!(word(histogram.buckets.words(0.3102)[0]), 2, "schema {schema}");
             assert_eq!(writer.memory.load(counter.unwrap().values), 6);
         }
         assert_eq!(writer.records_end(), end);

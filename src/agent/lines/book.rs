@@ -120,7 +120,7 @@ impl Book {
         let mut update = Update::default();
         let entered = event.and_then(|event| self.enter(event, now, &mut update));
         if let Some(seq) = seq {
-            update.set(header::APPLIED, seq);
+            update.set(self.writer.memory(), header::APPLIED, seq);
         }
         self.writer.commit(&update);
         if entered.is_ok() {
