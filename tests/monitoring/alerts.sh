@@ -44,6 +44,8 @@ names_and_cases() {
     fails_if names.py monitoring/prometheus/rules/alerts/host.yml 's/\$labels.instance/$labels.node/'
     fails_if names.py monitoring/alertmanager/alertmanager.yml 's/AgentStuck/AgentStuk/'
     fails_if names.py monitoring/alertmanager/alertmanager.yml 's/equal: \[instance, agent\]/equal: [instance, agnet]/'
+    fails_if names.py monitoring/grafana/dashboards/node.json '0,/node_filesystem_avail_bytes/s//node_filesystem_available_bytes/'
+    fails_if names.py monitoring/grafana/dashboards/agents.json '0,/state=~\\"unhealthy/s//state=~\\"sick/'
     fails_if names.py src/agent/health.rs 's/"stuck"/"jammed"/'
     fails_if complete.py docs/runbooks.md 's/^### AgentLost$/### AgentLots/'
     fails_if complete.py tests/monitoring/rules/agents.yml 's/alertname: AgentLost$/alertname: AgentStuck/'
