@@ -16,7 +16,8 @@ fi
 
 deb=${1:-}
 if [ -z "$deb" ]; then
-    deb=$(cd "$top" && cargo deb --quiet | tail -n 1)
+    bash "$top/packaging/build.sh"
+    deb=$(ls "$top"/target/package/out/musterd_*.deb)
 fi
 echo "package: $(basename "$deb"), $(du -k "$deb" | cut -f 1) KiB"
 
