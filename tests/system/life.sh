@@ -16,20 +16,22 @@ apt() { DEBIAN_FRONTEND=noninteractive apt-get -y --no-install-recommends -o Dpk
 put_deb() { apt --allow-downgrades --reinstall install "$1.deb"; }
 take_deb() { apt remove musterd; }
 is_configured_deb() { dpkg -s musterd | grep -qx 'Status: install ok installed'; }
+is_as_shipped_deb() { [ -z "$(dpkg --verify musterd)" ] || { dpkg --verify musterd; return 1; }; }
 
 put_rpm() { rpm -U --oldpackage --replacepkgs "$1.rpm"; }
 take_rpm() { rpm -e musterd; }
-is_configured_rpm() { rpm -q musterd && rpm -V --nomtime --noconfig musterd; }
+is_configured_rpm() { rpm -q musterd && rpm -V --noconfig musterd; }
+is_as_shipped_rpm() { rpm -V musterd; }
 
 put() { "put_$format" "/srv/$1"; }
 take() { "take_$format"; }
 is_configured() { "is_configured_$format"; }
+is_as_shipped() { "is_as_shipped_$format"; }
 
 # ---- What is looked at -------------------------------------------------------------------------------
 
 runs() { systemctl is-active musterd.service musterd.socket && eventually fetch; }
 enabled() { systemctl is-enabled musterd.service musterd.socket; }
-of_older_version() { grep -qx '# of an older version' "$config"; }
 main_pid() { property musterd.service MainPID; }
 is_running_as() { [ "$(main_pid)" = "$1" ]; }
 agent_pid_is() { is probe MainPID "$1"; }
@@ -95,13 +97,14 @@ systemd-run --quiet --unit=probe -E PYTHONPATH="$python_path" python3 -B /srv/sy
 check "an agent reports" eventually more_requests_than 0
 
 change_version new "an upgrade"
-check "a configuration that nobody has changed is the new one" not of_older_version
+check "a configuration that nobody has changed is the new one" is_as_shipped
 change_version previous "a downgrade"
-check "so it is after a downgrade" of_older_version
+check "so it is after a downgrade" is_as_shipped
 
 sed -i 's/^max_scrapes = 16$/max_scrapes = 17/' "$config"
 echo '# mine' >/etc/musterd/conf.d/mine.toml
 change_version new "an upgrade over changes"
+check "that is seen as a change" not is_as_shipped
 check "what an administrator has changed stays" grep -qx 'max_scrapes = 17' "$config"
 check "what an administrator has added stays" grep -qx '# mine' /etc/musterd/conf.d/mine.toml
 
