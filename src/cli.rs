@@ -4,7 +4,7 @@
 
 use crate::config::{self, Config};
 use crate::report::{Ended, Reporter};
-use crate::{daemon, demo, doctor, import, names, status};
+use crate::{daemon, demo, doctor, exec, import, names, status};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use musterd_client::Status;
 use std::io::Write;
@@ -42,6 +42,23 @@ enum Command {
         /// The configuration; files in conf.d beside it are checked too
         #[arg(value_name = "FILE")]
         config: PathBuf,
+    },
+    /// Become an agent, as its unit musterd-agent@NAME.service does
+    #[command(
+        after_help = "Reads the agent's definition, takes its user, folder and environment, \
+        and is replaced by its program. Run by root, it believes only files that root alone can \
+        write. Returns, with 1, only if that cannot be done."
+    )]
+    Exec {
+        /// The agent
+        #[arg(value_name = "NAME")]
+        name: String,
+        /// The configuration; files in conf.d beside it are read after it
+        #[arg(long, value_name = "FILE", default_value = "/etc/musterd/musterd.toml")]
+        config: PathBuf,
+        /// The user of an agent whose definition names none
+        #[arg(long, value_name = "USER", default_value = "musterd-agent")]
+        user: String,
     },
     /// Show the agents of a daemon that runs
     #[command(
@@ -188,6 +205,9 @@ impl Cli {
             Command::Run { config } => {
                 let loaded = load(config.as_deref())?;
                 daemon::run(loaded, config).map(done)
+            }
+            Command::Exec { name, config, user } => {
+                match exec::run(&exec::Options { name, config, default_user: user })? {}
             }
             Command::CheckConfig { config } => {
                 let loaded = load(Some(&config))?;

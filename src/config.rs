@@ -153,14 +153,21 @@ impl std::error::Error for Error {}
 /// The first thing that is wrong, with file, line and column.
 pub fn load(path: Option<&Path>) -> Result<Config, Error> {
     let mut files = Vec::new();
-    if let Some(path) = path {
-        files.push((path.display().to_string(), read(path)?));
-        for part in parts(path)? {
-            files.push((part.display().to_string(), read(&part)?));
-        }
+    for file in path.map(self::files).transpose()?.unwrap_or_default() {
+        files.push((file.display().to_string(), read(&file)?));
     }
     let texts: Vec<_> = files.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect();
     parse(&texts)
+}
+
+/// The files that [`load`] reads: the one named, and those of `conf.d` beside it.
+///
+/// # Errors
+/// The folder cannot be listed.
+pub fn files(path: &Path) -> Result<Vec<PathBuf>, Error> {
+    let mut files = vec![path.to_owned()];
+    files.extend(parts(path)?);
+    Ok(files)
 }
 
 /// As [`load`], from texts with their names.

@@ -123,7 +123,8 @@ impl Daemon {
         );
         let site = Site { node: node.clone(), scraper, instruments: instruments.clone() };
         let (sender, reports) = Reports::channel();
-        let supervisor = Supervisor::new(&config.run_dir, &config.agents.socket, sender);
+        let carrier = config.agents.supervision.runner.carrier();
+        let supervisor = Supervisor::new(&config.run_dir, &config.agents.socket, carrier, sender);
         let daemon = Self {
             config,
             path,
@@ -369,6 +370,7 @@ fn fixed_keys_that_differ(old: &Config, new: &Config) -> Vec<&'static str> {
         ("[agents] socket", agents.socket != other.socket),
         ("[agents] socket_mode", agents.socket_mode != other.socket_mode),
         ("[agents] socket_group", agents.socket_group != other.socket_group),
+        ("[agents.supervision] runner", agents.supervision.runner != other.supervision.runner),
         ("[agents] max_connections", agents.max_connections != other.max_connections),
         ("[agents] hello_timeout", agents.hello_timeout != other.hello_timeout),
     ]

@@ -25,6 +25,7 @@
 //! - [`supervisor`]: what is done, as one pure table, and the processes that it is done to.
 //! - [`open_files`]: how many files the daemon and its agents may have open.
 //! - [`pidfd`]: waiting for the end of any process.
+//! - [`exec`]: how a service of systemd's becomes an agent.
 //! - [`supervised`]: the supervisor's reports in the words of the registry of agents.
 //!
 //! What holds it together:
@@ -49,6 +50,7 @@ pub mod config;
 pub mod daemon;
 pub mod demo;
 pub mod doctor;
+pub mod exec;
 pub mod exposition;
 pub mod host;
 pub mod http;

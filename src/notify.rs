@@ -82,7 +82,8 @@ pub fn stopping() {
 
 /// The line that `systemctl status` shows.
 pub fn status(text: &str) {
-    tell(&[NotifyState::Status(text)]);
+    // Another line would be another message.
+    tell(&[NotifyState::Status(&text.replace('\n', "; "))]);
 }
 
 /// Still alive. To be called from the loop that would hang.

@@ -2,6 +2,7 @@
 //! does not reach.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+use musterd::supervisor::carrier::Carrier;
 use musterd::supervisor::options::{Definition, Launch};
 use musterd::supervisor::policy::{Policy, Reason, Restart};
 use musterd::supervisor::report::{Report, Reports, What};
@@ -59,7 +60,9 @@ impl Scene {
 
     fn in_dir(dir: PathBuf) -> Self {
         let (sender, reports) = Reports::channel();
-        let supervisor = Supervisor::new(&dir.join("run"), Path::new("/test/agent.sock"), sender);
+        let run = dir.join("run");
+        let socket = Path::new("/test/agent.sock");
+        let supervisor = Supervisor::new(&run, socket, Carrier::Process, sender);
         Self { dir, supervisor, reports }
     }
 
@@ -490,7 +493,8 @@ async fn without_a_run_directory_agents_run_and_speak_all_the_same() {
     let file = scene.dir.join("file");
     std::fs::write(&file, "").unwrap();
     let (sender, reports) = Reports::channel();
-    scene.supervisor = Supervisor::new(&file, Path::new("/test/agent.sock"), sender);
+    let socket = Path::new("/test/agent.sock");
+    scene.supervisor = Supervisor::new(&file, socket, Carrier::Process, sender);
     scene.reports = reports;
     scene.supervisor.apply(vec![scene.agent("piped", "echo through a pipe; exec sleep 1000")]);
     scene.started().await;

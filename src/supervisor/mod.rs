@@ -1,21 +1,25 @@
 //! Keeps the configured agents running: starts them, restarts them by policy, stops them, and
 //! brings their output to the log.
 //!
-//! Read `policy` and `machine` first: what is done, as one pure table. `runner` carries it out with
-//! processes of the daemon's own; `output` reads what they write; `options` is the configuration;
-//! `report` is what the rest of the daemon learns. Agents outlive the daemon: a [`Supervisor`] that
-//! is dropped leaves them running, and the next one finds them by the records in the run directory.
+//! Read `policy` and `machine` first: what is done, as one pure table. `runner` carries it out, with
+//! processes of the daemon's own, what they write being read by `output`, or with units of `systemd`.
+//! `options` is the configuration; `report` is what the rest of the daemon learns. Agents outlive the
+//! daemon: a [`Supervisor`] that is dropped leaves them running, and the next one finds them by the
+//! records in the run directory, or in systemd.
 //!
 //! This room must not know about metrics, ledgers or HTTP, nor whether an agent is well: only
 //! whether it runs.
 
+pub mod carrier;
 pub mod machine;
 pub mod options;
 mod output;
 pub mod policy;
 pub mod report;
 mod runner;
+pub(crate) mod systemd;
 
+use carrier::Carrier;
 use machine::{Event, KILL_WAIT};
 use options::{Definition, Launch, check_name};
 use policy::{Policy, Restart};
@@ -75,9 +79,10 @@ pub struct Supervisor {
 impl Supervisor {
     /// A supervisor without agents. `run_dir` is where agents are found again after a restart of
     /// the daemon (in `agents/`); if it cannot be used, a warning says so, and agents live no
-    /// longer than the daemon. `socket` is the path that agents are given to report to.
+    /// longer than the daemon. `socket` is the path that agents are given to report to. The other
+    /// way to make processes is `carrier`'s.
     #[must_use]
-    pub fn new(run_dir: &Path, socket: &Path, reports: Reports) -> Self {
+    pub fn new(run_dir: &Path, socket: &Path, carrier: Carrier, reports: Reports) -> Self {
         let folder = run_dir.join("agents");
         let folder = match make_private(&folder) {
             Ok(()) => Some(folder),
@@ -87,8 +92,12 @@ impl Supervisor {
                 None
             }
         };
+        let manager = match carrier {
+            Carrier::Process => None,
+            Carrier::Systemd => Some(Arc::default()),
+        };
         Self {
-            places: Arc::new(Places { folder, socket: socket.to_owned() }),
+            places: Arc::new(Places { folder, socket: socket.to_owned(), manager }),
             reports,
             statuses: watch::Sender::default(),
             agents: BTreeMap::new(),
@@ -205,8 +214,11 @@ impl Supervisor {
     }
 
     /// Stops all agents at once and waits until they are down: at most for the longest grace and
-    /// the wait after KILL, then says which are not.
+    /// the wait after KILL, then says which are not. Those that systemd runs go on.
     pub async fn shutdown(mut self) {
+        if self.places.manager.is_some() {
+            return self.detach().await;
+        }
         for agent in self.agents.values() {
             send(agent, Command::Retire);
         }

@@ -3,6 +3,7 @@
 //! Must not know how a process is started or when; a [`Definition`] can always be carried out as
 //! far as its text goes.
 
+use super::carrier::Runner;
 use super::policy::{Policy, Restart};
 use crate::names::{NAME_LIMIT, is_name};
 use crate::units::{duration, optional_duration};
@@ -21,6 +22,8 @@ const START_LIMIT: u32 = 1000;
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Defaults {
+    /// Who makes agents' processes: for all of them.
+    pub runner: Runner,
     /// Whether agents are started with the daemon.
     pub autostart: bool,
     /// When an agent that has exited is started again.

@@ -1,18 +1,26 @@
 //! One task for each agent: brings what happens to the machine and carries out what that decides.
 //!
-//! Must not decide anything itself: that is the machine's. The processes themselves are in `exec`.
+//! Must not decide anything itself: that is the machine's. The processes themselves are in `exec`,
+//! those that systemd makes in `unit`.
 
+mod begin;
+mod child;
 mod exec;
+mod maker;
+mod process;
 pub(super) mod record;
+mod seen;
 pub(crate) mod stat;
+mod unit;
 
 use super::machine::{Action, Event, Phase, Signal, State, step};
 use super::options::Definition;
-use super::output::Output;
-use super::policy::{Exit, Reason};
+use super::policy::Reason;
 use super::report::{LastExit, Report, Reports, Status, Statuses, What};
-use exec::Process;
-use record::Record;
+use super::systemd::Manager;
+use child::{Child, Happening};
+use maker::Maker;
+use process::End;
 use std::future::pending;
 use std::hash::{BuildHasher, RandomState};
 use std::io;
@@ -21,7 +29,6 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::watch;
-use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::{Instant, sleep_until};
 
 /// Where supervision finds and puts things.
@@ -32,6 +39,8 @@ pub(super) struct Places {
     pub(super) folder: Option<PathBuf>,
     /// The socket that agents report to.
     pub(super) socket: PathBuf,
+    /// systemd, if it is what makes the processes.
+    pub(super) manager: Option<Arc<Manager>>,
 }
 
 /// What an agent's task is told.
@@ -45,58 +54,6 @@ pub(super) enum Command {
     Retire,
 }
 
-/// What becomes of an agent, told to the task by its process.
-enum Happening {
-    Spawned(Process),
-    SpawnFailed(String),
-    Exited(Exit),
-    Emptied,
-}
-
-/// The process, as far as it has come.
-enum Child {
-    None,
-    /// On a thread of its own, since loading a program from a dead mount can hang.
-    Spawning(JoinHandle<Result<Process, String>>),
-    Leader(Process),
-    /// The leader has ended; the rest of its group may live.
-    Group(Process),
-}
-
-impl Child {
-    /// Waits for what happens next. May be dropped and called again.
-    async fn next(&mut self) -> Happening {
-        match self {
-            Self::None => pending().await,
-            Self::Spawning(task) => match task.await {
-                Ok(Ok(process)) => Happening::Spawned(process),
-                Ok(Err(error)) => Happening::SpawnFailed(error),
-                Err(error) => Happening::SpawnFailed(format!("the start was given up: {error}")),
-            },
-            Self::Leader(process) => Happening::Exited(process.exited().await),
-            Self::Group(process) => {
-                process.emptied().await;
-                Happening::Emptied
-            }
-        }
-    }
-
-    fn process(&self) -> Option<&Process> {
-        match self {
-            Self::Leader(process) | Self::Group(process) => Some(process),
-            Self::None | Self::Spawning(_) => None,
-        }
-    }
-
-    /// The leader's number, while that lives.
-    fn pid(&self) -> Option<u32> {
-        match self {
-            Self::Leader(process) => Some(process.pid()),
-            _ => None,
-        }
-    }
-}
-
 /// One agent.
 pub(super) struct Runner {
     definition: Definition,
@@ -108,7 +65,7 @@ pub(super) struct Runner {
     epoch: Instant,
     state: State,
     child: Child,
-    output: Output,
+    maker: Maker,
     status: Status,
     /// Whether a process has run before.
     has_run: bool,
@@ -128,8 +85,7 @@ impl Runner {
         statuses: watch::Sender<Statuses>,
         commands: UnboundedReceiver<Command>,
     ) -> io::Result<Self> {
-        let folder = places.folder.as_deref();
-        let output = Output::open(folder, &definition.name, reports.clone())?;
+        let maker = Maker::new(&definition.name, &places, &reports)?;
         Ok(Self {
             definition,
             places,
@@ -139,7 +95,7 @@ impl Runner {
             epoch: Instant::now(),
             state: State::new(),
             child: Child::None,
-            output,
+            maker,
             status: Status::default(),
             has_run: false,
             retiring: false,
@@ -149,13 +105,7 @@ impl Runner {
     /// Takes over the process of an earlier daemon or starts one if that is wanted, and goes on
     /// until the agent is retired and down.
     pub(super) async fn run(mut self) {
-        if let Some((process, record)) = self.find_process() {
-            self.take_over(process);
-            let changed = record.launch != self.definition.launch;
-            self.handle(Event::Reload { changed });
-        } else if self.definition.autostart {
-            self.handle(Event::Start);
-        }
+        self.begin().await;
         self.publish();
         while !(self.retiring && self.state.phase == Phase::Stopped) {
             let deadline = self.state.deadline().and_then(|at| self.epoch.checked_add(at));
@@ -165,7 +115,7 @@ impl Runner {
                     // The supervisor has gone without a word: agents stay.
                     None => return,
                 },
-                happening = self.child.next() => self.learn(happening),
+                happening = self.child.next(self.maker.unit()) => self.learn(happening),
                 () = sleep_until_if(deadline) => self.handle(Event::Timer),
             }
             self.publish();
@@ -173,31 +123,9 @@ impl Runner {
         self.statuses.send_modify(|statuses| {
             statuses.remove(&self.definition.name);
         });
-        self.output.close().await;
-    }
-
-    fn find_process(&self) -> Option<(Process, Record)> {
-        let path = self.record_path()?;
-        let record = Record::read(&path).unwrap_or_else(|error| {
-            self.warn(&format!("cannot read {}: {error}", path.display()));
-            None
-        })?;
-        match exec::adopt(record.pid, record.start_time) {
-            Ok(Some(process)) => return Some((process, record)),
-            Ok(None) => {}
-            Err(error) => self.warn(&format!("cannot watch process {}: {error}", record.pid)),
+        if let Maker::Own(output) = self.maker {
+            output.close().await;
         }
-        self.forget();
-        None
-    }
-
-    fn take_over(&mut self, process: Process) {
-        let pid = process.pid();
-        tracing::info!(agent = %self.definition.name, pid, "still running as process {pid}");
-        self.state = State::adopted(self.epoch.elapsed());
-        self.child = Child::Leader(process);
-        self.has_run = true;
-        self.report(What::Adopted { pid });
     }
 
     fn obey(&mut self, command: Command) {
@@ -227,20 +155,38 @@ impl Runner {
                 self.note_exit(error);
                 self.handle(Event::SpawnFailed);
             }
-            Happening::Exited(exit) => {
-                self.child = match std::mem::replace(&mut self.child, Child::None) {
-                    Child::Leader(process) => Child::Group(process),
-                    other => other,
-                };
-                self.forget();
-                self.note_exit(exit.to_string());
-                self.handle(Event::Exited(exit));
-            }
+            Happening::Ended(end) => self.learn_end(end),
             Happening::Emptied => {
                 self.release();
                 self.handle(Event::Emptied);
             }
+            Happening::Appeared(process) => self.meet(process),
         }
+    }
+
+    fn learn_end(&mut self, end: End) {
+        let exit = match end {
+            End::Itself(exit) => exit,
+            End::Asked(exit) => {
+                // By the table, which then waits for it; or by someone whose word is as good.
+                if matches!(self.state.phase, Phase::Running { .. }) {
+                    self.handle(Event::Stop);
+                }
+                exit
+            }
+            End::Replaced(process) => {
+                self.note_exit("started anew by another hand".to_owned());
+                self.tell_exit(Reason::Stopped, Some(Duration::ZERO));
+                return self.meet(process);
+            }
+        };
+        self.child = match std::mem::replace(&mut self.child, Child::None) {
+            Child::Leader(process) => Child::Group(process),
+            other => other,
+        };
+        self.forget();
+        self.note_exit(exit.to_string());
+        self.handle(Event::Exited(exit));
     }
 
     fn handle(&mut self, event: Event) {
@@ -258,13 +204,7 @@ impl Runner {
         match action {
             Action::Spawn => self.spawn(),
             Action::SignalGroup(signal) => self.signal(signal),
-            Action::Started => {
-                let Some(pid) = self.child.pid() else { return };
-                tracing::info!(%agent, pid, "started as process {pid}");
-                let again = std::mem::replace(&mut self.has_run, true);
-                self.status.restarts += u64::from(again);
-                self.report(What::Started { pid, again });
-            }
+            Action::Started => self.tell_started(),
             Action::Exited { reason, restarting_in } => self.tell_exit(reason, restarting_in),
             Action::Abandoned => {
                 self.warn("processes that it started cannot be ended; going on without them");
@@ -287,27 +227,17 @@ impl Runner {
         }
     }
 
+    fn tell_started(&mut self) {
+        let Some(pid) = self.child.pid() else { return };
+        tracing::info!(agent = %self.definition.name, pid, "started as process {pid}");
+        let again = std::mem::replace(&mut self.has_run, true);
+        self.status.restarts += u64::from(again);
+        self.report(What::Started { pid, again });
+    }
+
     fn spawn(&mut self) {
-        let output = self.output.for_process();
-        let launch = self.definition.launch.clone();
-        let agent = self.definition.name.clone();
-        let places = self.places.clone();
-        let record_path = self.record_path();
-        self.child = Child::Spawning(spawn_blocking(move || {
-            let process = exec::spawn(&launch, &agent, &places.socket, output?)?;
-            let pid = process.pid();
-            let record = Record { pid, start_time: process.start_time(), launch };
-            if let Some(path) = record_path
-                && let Err(error) = record.write(&path)
-            {
-                let path = path.display();
-                tracing::warn!(
-                    %agent,
-                    "cannot write {path}: {error}; a restarted daemon will not find process {pid}"
-                );
-            }
-            Ok(process)
-        }));
+        let making = self.maker.make(&self.definition, &self.places, self.record_path());
+        self.child = Child::Spawning(making);
     }
 
     fn signal(&self, signal: Signal) {
@@ -348,6 +278,9 @@ impl Runner {
             }
         }
         self.report(What::Exited { reason, detail, restarting_in });
+        if let Some(unit) = self.maker.unit() {
+            unit.rest(restarting_in);
+        }
     }
 
     /// Lets go of a process whose group has gone.

@@ -1,0 +1,64 @@
+//! An agent's process, as far as it has come, and what becomes of it next.
+//!
+//! Must not know what is done about it.
+
+use super::process::{End, Process};
+use super::unit::Unit;
+use std::future::pending;
+use tokio::task::JoinHandle;
+
+/// What becomes of an agent, told to the task by its process.
+pub(super) enum Happening {
+    Spawned(Process),
+    SpawnFailed(String),
+    Ended(End),
+    Emptied,
+    /// systemd has started it, or someone has had it do so.
+    Appeared(Process),
+}
+
+/// The process, as far as it has come.
+pub(super) enum Child {
+    None,
+    /// In a task of its own, since loading a program from a dead mount can hang.
+    Spawning(JoinHandle<Result<Process, String>>),
+    Leader(Process),
+    /// The leader has ended; the rest of its group may live.
+    Group(Process),
+}
+
+impl Child {
+    /// Waits for what happens next, to an agent that may be run by systemd. May be dropped and called
+    /// again.
+    pub(super) async fn next(&mut self, unit: Option<&Unit>) -> Happening {
+        match (self, unit) {
+            (Self::None, None) => pending().await,
+            (Self::None, Some(unit)) => Happening::Appeared(Process::Unit(unit.appeared().await)),
+            (Self::Spawning(task), _) => match task.await {
+                Ok(Ok(process)) => Happening::Spawned(process),
+                Ok(Err(error)) => Happening::SpawnFailed(error),
+                Err(error) => Happening::SpawnFailed(format!("the start was given up: {error}")),
+            },
+            (Self::Leader(process), _) => Happening::Ended(process.ended().await),
+            (Self::Group(process), _) => {
+                process.emptied().await;
+                Happening::Emptied
+            }
+        }
+    }
+
+    pub(super) fn process(&self) -> Option<&Process> {
+        match self {
+            Self::Leader(process) | Self::Group(process) => Some(process),
+            Self::None | Self::Spawning(_) => None,
+        }
+    }
+
+    /// The leader's number, while that lives.
+    pub(super) fn pid(&self) -> Option<u32> {
+        match self {
+            Self::Leader(process) => Some(process.pid()),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! Who makes an agent's processes: this daemon or systemd.
+//!
+//! Must not know when one is made.
+
+use super::process::Process;
+use super::record::Record;
+use super::unit::Unit;
+use super::{Places, exec};
+use crate::supervisor::options::{Definition, Launch};
+use crate::supervisor::output::Output;
+use crate::supervisor::report::Reports;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use tokio::task::{JoinHandle, spawn_blocking};
+
+/// Who makes an agent's processes.
+pub(super) enum Maker {
+    /// This daemon, which also reads what they write.
+    Own(Output),
+    /// systemd; the journal has what they write.
+    Unit(Unit),
+}
+
+impl Maker {
+    /// # Errors
+    /// When there is nothing that the output of the daemon's own processes could go to.
+    pub(super) fn new(agent: &Arc<str>, places: &Places, reports: &Reports) -> io::Result<Self> {
+        Ok(match &places.manager {
+            Some(manager) => Self::Unit(Unit::new(manager.clone(), agent)),
+            None => Self::Own(Output::open(places.folder.as_deref(), agent, reports.clone())?),
+        })
+    }
+
+    /// The agent's unit, where systemd runs it.
+    pub(super) fn unit(&self) -> Option<&Unit> {
+        match self {
+            Self::Own(_) => None,
+            Self::Unit(unit) => Some(unit),
+        }
+    }
+
+    /// Makes a process, and notes it at `record` for the next daemon.
+    pub(super) fn make(
+        &self,
+        definition: &Definition,
+        places: &Arc<Places>,
+        record: Option<PathBuf>,
+    ) -> JoinHandle<Result<Process, String>> {
+        let launch = definition.launch.clone();
+        match self {
+            Self::Unit(unit) => {
+                let unit = unit.clone();
+                tokio::spawn(async move {
+                    let process = Process::Unit(unit.start().await?);
+                    note(record, &process, launch);
+                    Ok(process)
+                })
+            }
+            Self::Own(output) => {
+                let (output, places) = (output.for_process(), places.clone());
+                let agent = definition.name.clone();
+                spawn_blocking(move || {
+                    let process = exec::spawn(&launch, &agent, &places.socket, output?)?;
+                    let process = Process::Own(process);
+                    note(record, &process, launch);
+                    Ok(process)
+                })
+            }
+        }
+    }
+}
+
+/// Notes a process for the next daemon.
+pub(super) fn note(path: Option<PathBuf>, process: &Process, launch: Launch) {
+    let pid = process.pid();
+    let record = Record { pid, start_time: process.start_time(), launch };
+    if let Some(path) = path
+        && let Err(error) = record.write(&path)
+    {
+        let path = path.display();
+        tracing::warn!(
+            "cannot write {path}: {error}; a restarted daemon will not know process {pid}"
+        );
+    }
+}

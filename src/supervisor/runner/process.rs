@@ -1,0 +1,83 @@
+//! An agent's process, whichever of the two ways has made it.
+//!
+//! Must not know when or why a process is made or ended.
+
+use super::{exec, unit};
+use crate::supervisor::machine::Signal;
+use crate::supervisor::policy::Exit;
+use std::io;
+
+/// A leader, and what it has started.
+pub(super) enum Process {
+    /// Made by this daemon or an earlier one.
+    Own(exec::Process),
+    /// Made by systemd.
+    Unit(unit::Process),
+}
+
+/// What ended a leader.
+pub(super) enum End {
+    /// Its own doing, a fault, a signal from somewhere.
+    Itself(Exit),
+    /// It was asked to stop: by the table or, where systemd runs it, by anyone who may ask that.
+    Asked(Exit),
+    /// Someone had systemd start it anew; this one runs now.
+    Replaced(Process),
+}
+
+impl Process {
+    /// The leader's number.
+    pub(super) fn pid(&self) -> u32 {
+        match self {
+            Self::Own(process) => process.pid(),
+            Self::Unit(process) => process.pid(),
+        }
+    }
+
+    /// When the leader was started, in clock ticks since boot; 0 once it has gone.
+    pub(super) fn start_time(&self) -> u64 {
+        match self {
+            Self::Own(process) => process.start_time(),
+            Self::Unit(process) => process.start_time(),
+        }
+    }
+
+    /// Waits for the leader to end. May be dropped and called again.
+    pub(super) async fn ended(&self) -> End {
+        match self {
+            Self::Own(process) => End::Itself(process.exited().await),
+            Self::Unit(process) => process.ended().await,
+        }
+    }
+
+    /// Waits for the rest to end, once the leader has. May be dropped and called again.
+    pub(super) async fn emptied(&self) {
+        match self {
+            Self::Own(process) => process.emptied().await,
+            // systemd tells the end when nothing is left in the unit's control group.
+            Self::Unit(_) => {}
+        }
+    }
+
+    /// Signals the leader and all that it has started. Those that have gone are no error.
+    ///
+    /// # Errors
+    /// When none of them may be signalled.
+    pub(super) fn signal(&self, signal: Signal) -> io::Result<()> {
+        match self {
+            Self::Own(process) => process.signal(signal),
+            Self::Unit(process) => {
+                process.signal(signal);
+                Ok(())
+            }
+        }
+    }
+
+    /// Lets the kernel forget a leader that was this daemon's child.
+    pub(super) fn reap(self) {
+        match self {
+            Self::Own(process) => process.reap(),
+            Self::Unit(_) => {}
+        }
+    }
+}

@@ -1,0 +1,180 @@
+//! What systemd says of a service (org.freedesktop.systemd1(5)), and what that means for an agent.
+//!
+//! The template has `Restart=always`, so that the two ends of a service are told apart: one that has
+//! ended by itself waits to be started again (`auto-restart`), one that was asked to stop is down.
+//!
+//! Must not know how systemd is asked, nor what is done.
+
+use crate::supervisor::policy::Exit;
+use std::collections::HashMap;
+use zbus::Variant;
+
+/// What `ExecMainCode` says, as `si_code` of waitid(2): exited, killed, killed with a core.
+const EXITED: i32 = 1;
+const KILLED: i32 = 2;
+const DUMPED: i32 = 3;
+
+/// The properties of a service that are looked at.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Seen {
+    /// `ActiveState`
+    active: String,
+    /// `SubState`
+    sub: String,
+    /// `MainPID`: 0 when there is none.
+    main_pid: u32,
+    /// `ExecMainStartTimestampMonotonic`: which of the service's runs is the last one.
+    run: u64,
+    /// `ExecMainCode`
+    code: i32,
+    /// `ExecMainStatus`
+    status: i32,
+    /// `StatusText`: what `musterd exec` has said.
+    text: String,
+    /// `Result`: how the last run went, in systemd's words.
+    result: String,
+}
+
+/// Where a service is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// Its main process runs.
+    Runs {
+        /// The process.
+        pid: u32,
+        /// Which run it is.
+        run: u64,
+    },
+    /// It is on its way.
+    Moves,
+    /// It has ended by itself. systemd would start it again some time.
+    Waits(Exit),
+    /// It is down, as it was before its first start, or was asked to be.
+    Down(Exit),
+}
+
+impl Seen {
+    /// From the answer to `GetAll`. What is missing is as if it had never run.
+    pub(super) fn of(properties: &HashMap<&str, Variant<'_>>) -> Self {
+        let text = |name: &str| match properties.get(name) {
+            Some(Variant::Str(text)) => text.as_str().to_owned(),
+            _ => String::new(),
+        };
+        let number = |name: &str| match properties.get(name) {
+            Some(Variant::I32(number)) => *number,
+            _ => 0,
+        };
+        Self {
+            active: text("ActiveState"),
+            sub: text("SubState"),
+            main_pid: match properties.get("MainPID") {
+                Some(Variant::U32(pid)) => *pid,
+                _ => 0,
+            },
+            run: match properties.get("ExecMainStartTimestampMonotonic") {
+                Some(Variant::U64(time)) => *time,
+                _ => 0,
+            },
+            code: number("ExecMainCode"),
+            status: number("ExecMainStatus"),
+            text: text("StatusText"),
+            result: text("Result"),
+        }
+    }
+
+    /// Which of the service's runs is the last one; 0 before the first.
+    pub(super) const fn run(&self) -> u64 {
+        self.run
+    }
+
+    /// Where the service is.
+    pub(super) fn place(&self) -> Place {
+        match (self.active.as_str(), self.sub.as_str()) {
+            (_, "auto-restart" | "auto-restart-queued") => Place::Waits(self.exit()),
+            (_, sub) if sub.ends_with("-before-auto-restart") => Place::Moves,
+            ("inactive" | "failed", _) => Place::Down(self.exit()),
+            ("active" | "reloading" | "refreshing", _) if self.main_pid != 0 => {
+                Place::Runs { pid: self.main_pid, run: self.run }
+            }
+            _ => Place::Moves,
+        }
+    }
+
+    fn exit(&self) -> Exit {
+        match self.code {
+            EXITED => Exit::Code(self.status),
+            KILLED | DUMPED => Exit::Signal(self.status),
+            _ => Exit::Unknown,
+        }
+    }
+
+    /// Why a start has failed.
+    pub(super) fn why_not_started(&self) -> String {
+        match (self.text.as_str(), self.result.as_str()) {
+            ("", "timeout") => "its program has not been loaded in time".to_owned(),
+            ("", result) => format!("{}, says systemd: {result}", self.exit()),
+            (text, _) => text.to_owned(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seen(active: &str, sub: &str, main_pid: u32, code: i32, status: i32) -> Seen {
+        let (active, sub) = (active.to_owned(), sub.to_owned());
+        Seen { active, sub, main_pid, run: 5, code, status, ..Seen::default() }
+    }
+
+    #[test]
+    fn every_state_of_a_service_is_a_place() {
+        let runs = Place::Runs { pid: 7, run: 5 };
+        let killed = Exit::Signal(9);
+        for (active, sub, pid, code, status, place) in [
+            ("active", "running", 7, 0, 0, runs),
+            ("reloading", "reload", 7, 0, 0, runs),
+            ("active", "running", 0, 0, 0, Place::Moves),
+            ("activating", "start", 7, 0, 0, Place::Moves),
+            ("deactivating", "stop-sigterm", 7, 0, 0, Place::Moves),
+            ("deactivating", "final-sigterm", 0, 1, 3, Place::Moves),
+            ("failed", "failed-before-auto-restart", 0, 1, 3, Place::Moves),
+            ("activating", "auto-restart", 0, 1, 3, Place::Waits(Exit::Code(3))),
+            ("activating", "auto-restart", 0, 2, 9, Place::Waits(killed)),
+            ("activating", "auto-restart-queued", 0, 3, 9, Place::Waits(killed)),
+            ("inactive", "dead", 0, 1, 0, Place::Down(Exit::Code(0))),
+            ("failed", "failed", 0, 2, 9, Place::Down(killed)),
+            ("inactive", "dead", 0, 0, 0, Place::Down(Exit::Unknown)),
+            ("", "", 0, 0, 0, Place::Moves),
+        ] {
+            assert_eq!(seen(active, sub, pid, code, status).place(), place, "{active} {sub}");
+        }
+    }
+
+    #[test]
+    fn properties_of_another_type_count_for_nothing() {
+        let text = |text: &'static str| Variant::from(text);
+        let properties = HashMap::from([
+            ("ActiveState", text("active")),
+            ("SubState", text("running")),
+            ("MainPID", Variant::from(7_u32)),
+            ("ExecMainStartTimestampMonotonic", Variant::from(5_u64)),
+            ("ExecMainCode", Variant::from(0_i32)),
+            ("Others", Variant::from(true)),
+        ]);
+        assert_eq!(Seen::of(&properties), seen("active", "running", 7, 0, 0));
+        let rubbish = HashMap::from([("ActiveState", Variant::from(1_u8)), ("MainPID", text("7"))]);
+        assert_eq!(Seen::of(&rubbish), Seen::default());
+    }
+
+    #[test]
+    fn a_failed_start_is_told_in_the_words_of_who_knows_best() {
+        let mut seen = seen("activating", "auto-restart", 0, EXITED, 1);
+        "exit-code".clone_into(&mut seen.result);
+        assert_eq!(seen.why_not_started(), "exit code 1, says systemd: exit-code");
+        "timeout".clone_into(&mut seen.result);
+        assert_eq!(seen.why_not_started(), "its program has not been loaded in time");
+        "user \"x\" is not in /etc/passwd".clone_into(&mut seen.text);
+        assert_eq!(seen.why_not_started(), "user \"x\" is not in /etc/passwd");
+    }
+}

@@ -1,0 +1,204 @@
+//! Processes that systemd makes, as instances of the template `musterd-agent@.service`: start,
+//! signal, wait, find again.
+//!
+//! The template brings an agent back by itself only after a long wait, for when no daemon runs. As
+//! long as one does, it decides before that, by the same table as for processes of its own.
+//!
+//! Must not know when or why a process is made or ended.
+
+use super::process::{End, Process as AnyProcess};
+use super::seen::{Place, Seen};
+use super::stat;
+use crate::supervisor::machine::Signal;
+use crate::supervisor::policy::Exit;
+use crate::supervisor::systemd::{Changes, Error, Manager, unit_name};
+use rustix::process::Pid;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::{Instant, sleep, timeout_at};
+
+/// How long the bus is left alone when it does not answer.
+const LOOK_AGAIN: Duration = Duration::from_secs(2);
+/// How long a start may take: longer than `TimeoutStartSec=` of the template.
+const START_LIMIT: Duration = Duration::from_secs(60);
+/// Longest wait that an ended agent is left to without systemd being told that it is not to come
+/// back by itself: well below `RestartSec=` of the template, 90 s.
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
+
+/// One agent's service.
+#[derive(Clone, Debug)]
+pub(super) struct Unit {
+    manager: Arc<Manager>,
+    name: String,
+}
+
+/// A run of the service.
+pub(super) struct Process {
+    unit: Unit,
+    pid: u32,
+    run: u64,
+}
+
+/// What was there when the daemon began.
+pub(super) enum Found {
+    /// It runs.
+    Running(Process),
+    /// It ended while no daemon looked, and would be started again.
+    Ended(Exit),
+    /// There is nothing.
+    Nothing,
+}
+
+impl Unit {
+    pub(super) fn new(manager: Arc<Manager>, agent: &str) -> Self {
+        Self { manager, name: unit_name(agent) }
+    }
+
+    /// What systemd calls it.
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    async fn look(&self) -> Result<Seen, Error> {
+        self.manager.properties(&self.name, Seen::of).await
+    }
+
+    fn process(&self, pid: u32, run: u64) -> Process {
+        Process { unit: self.clone(), pid, run }
+    }
+
+    /// What there is, once the unit is not on its way from one state to another.
+    ///
+    /// # Errors
+    /// systemd does not say.
+    pub(super) async fn find(&self) -> Result<Found, Error> {
+        let end = Instant::now() + START_LIMIT;
+        let mut changes = self.manager.changes(&self.name).await?;
+        loop {
+            match self.look().await?.place() {
+                Place::Runs { pid, run } => return Ok(Found::Running(self.process(pid, run))),
+                Place::Waits(exit) => return Ok(Found::Ended(exit)),
+                Place::Down(_) => return Ok(Found::Nothing),
+                Place::Moves => match timeout_at(end, changes.next()).await {
+                    Ok(change) => change?,
+                    Err(_) => return Ok(Found::Nothing),
+                },
+            }
+        }
+    }
+
+    /// Has it started; one that runs already is taken as it is.
+    ///
+    /// # Errors
+    /// What `musterd exec`, or systemd, has said.
+    pub(super) async fn start(&self) -> Result<Process, String> {
+        let failed = |error: Error| error.to_string();
+        let end = Instant::now() + START_LIMIT;
+        let mut changes = self.manager.changes(&self.name).await.map_err(failed)?;
+        let before = self.look().await.map_err(failed)?;
+        match before.place() {
+            Place::Runs { pid, run } => return Ok(self.process(pid, run)),
+            // A start alone would wait as long as the unit does.
+            Place::Waits(_) => self.manager.restart(&self.name).await.map_err(failed)?,
+            Place::Moves | Place::Down(_) => {
+                self.manager.start(&self.name).await.map_err(failed)?;
+            }
+        }
+        loop {
+            let seen = self.look().await.map_err(failed)?;
+            match seen.place() {
+                Place::Runs { pid, run } => return Ok(self.process(pid, run)),
+                // Until its process has been made, what is seen is the run before.
+                Place::Waits(_) | Place::Down(_) if ![0, before.run()].contains(&seen.run()) => {
+                    return Err(seen.why_not_started());
+                }
+                _ => match timeout_at(end, changes.next()).await {
+                    Ok(change) => change.map_err(failed)?,
+                    Err(_) => return Err(seen.why_not_started()),
+                },
+            }
+        }
+    }
+
+    /// Waits until it runs without this daemon having asked for it.
+    pub(super) async fn appeared(&self) -> Process {
+        loop {
+            if let Ok(mut changes) = self.manager.changes(&self.name).await {
+                while let Ok(seen) = self.look().await {
+                    if let Place::Runs { pid, run } = seen.place() {
+                        return self.process(pid, run);
+                    }
+                    if changes.next().await.is_err() {
+                        break;
+                    }
+                }
+            }
+            sleep(LOOK_AGAIN).await;
+        }
+    }
+
+    /// Says when an agent that has ended is started next, if it will be, so that systemd does not
+    /// do so earlier.
+    pub(super) fn rest(&self, restarting_in: Option<Duration>) {
+        if restarting_in.is_none_or(|wait| wait > LONGEST_WAIT) {
+            self.ask(Signal::Term);
+        }
+    }
+
+    /// Has it stopped or killed, without waiting for that.
+    fn ask(&self, signal: Signal) {
+        let unit = self.clone();
+        tokio::spawn(async move {
+            let asked = match signal {
+                Signal::Term => unit.manager.stop(&unit.name).await,
+                Signal::Kill => unit.manager.kill(&unit.name).await,
+            };
+            if let Err(error) = asked {
+                tracing::warn!(unit = unit.name, "cannot be stopped: {error}");
+            }
+        });
+    }
+}
+
+impl Process {
+    pub(super) fn pid(&self) -> u32 {
+        self.pid
+    }
+
+    pub(super) fn start_time(&self) -> u64 {
+        let pid = self.pid.try_into().ok().and_then(Pid::from_raw);
+        pid.and_then(stat::read).map_or(0, |stat| stat.start_time)
+    }
+
+    /// Waits until this run is over. May be dropped and called again.
+    pub(super) async fn ended(&self) -> End {
+        loop {
+            if let Ok(mut changes) = self.unit.manager.changes(&self.unit.name).await
+                && let Some(end) = self.watch(&mut changes).await
+            {
+                return end;
+            }
+            sleep(LOOK_AGAIN).await;
+        }
+    }
+
+    /// As [`Process::ended`]; `None` if systemd does not answer.
+    async fn watch(&self, changes: &mut Changes) -> Option<End> {
+        loop {
+            match self.unit.look().await.ok()?.place() {
+                Place::Runs { run, .. } if run == self.run => {}
+                Place::Runs { pid, run } => {
+                    return Some(End::Replaced(AnyProcess::Unit(self.unit.process(pid, run))));
+                }
+                Place::Waits(exit) => return Some(End::Itself(exit)),
+                Place::Down(exit) => return Some(End::Asked(exit)),
+                Place::Moves => {}
+            }
+            changes.next().await.ok()?;
+        }
+    }
+
+    pub(super) fn signal(&self, signal: Signal) {
+        self.unit.ask(signal);
+    }
+}
