@@ -20,7 +20,15 @@ use crate::sampler::{AGENTS, Filter};
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
+
+/// The last pass that was answered.
+#[derive(Clone, Copy)]
+struct Scraped {
+    at: Instant,
+    samples: usize,
+    duration: Duration,
+}
 
 /// The node, as others see it.
 pub struct Node {
@@ -31,7 +39,7 @@ pub struct Node {
     own: RefCell<(Own, Vec<u8>)>,
     thresholds: Cell<Thresholds>,
     started: Instant,
-    scraped: Cell<Option<Instant>>,
+    scraped: Cell<Option<Scraped>>,
     /// Why it does not serve yet, or no longer.
     unready: RefCell<Option<&'static str>>,
 }
@@ -79,13 +87,17 @@ impl Node {
         let known = registry.agents().count();
         let troubled =
             registry.agents().filter(|(_, agent)| agent.state().is_some_and(State::is_bad)).count();
-        format!("{known} agents known, {troubled} in trouble; last scrape {}", self.last_scrape())
+        format!("{}; {known} agents known, {troubled} in trouble", self.last_scrape())
     }
 
     fn last_scrape(&self) -> String {
         match self.scraped.get() {
-            Some(at) => format!("{} s ago", at.elapsed().as_secs()),
-            None => "never".to_owned(),
+            Some(Scraped { at, samples, duration }) => format!(
+                "last scrape {} s ago: {samples} samples in {} ms",
+                at.elapsed().as_secs(),
+                duration.as_millis()
+            ),
+            None => "never scraped".to_owned(),
         }
     }
 
@@ -167,7 +179,6 @@ fn check_use(percent: Option<f64>, degraded: f64, unhealthy: f64) -> Check {
 
 impl Fill for Node {
     fn fill(&self, filter: &Filter, batch: &mut Batch) {
-        self.scraped.set(Some(Instant::now()));
         if filter.wants(AGENTS) {
             let now = clock::monotonic();
             let mut registry = self.registry.borrow_mut();
@@ -182,6 +193,10 @@ impl Fill for Node {
 
     fn agent_roots(&self) -> Vec<AgentRoot> {
         self.registry.borrow().roots()
+    }
+
+    fn passed(&self, samples: usize, duration: Duration) {
+        self.scraped.set(Some(Scraped { at: Instant::now(), samples, duration }));
     }
 }
 

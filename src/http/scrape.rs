@@ -35,6 +35,9 @@ pub trait Fill {
 
     /// The agents whose process trees are counted.
     fn agent_roots(&self) -> Vec<AgentRoot>;
+
+    /// Takes note of a pass that has been answered: how many samples it had, and how long it took.
+    fn passed(&self, samples: usize, duration: Duration);
 }
 
 /// Why a scrape was not answered.
@@ -232,8 +235,9 @@ impl Scraper {
         let answer = self.sampler.borrow().submit(job);
         match timeout_at(deadline + budget / 4, answer).await {
             Ok(Ok(Answer { batch, bodies })) => {
-                self.spare.replace(batch);
                 self.instruments.pass(start.elapsed());
+                self.fill.passed(batch.len(), start.elapsed());
+                self.spare.replace(batch);
                 Ok(bodies)
             }
             Ok(Err(_)) | Err(_) => Err(self.give_up()),

@@ -80,6 +80,8 @@ pub struct Processes {
     overflow: Overflow,
     pids: Vec<u32>,
     tops: Vec<Top>,
+    /// Whether it has been said that some is kept from this user.
+    told_denied: bool,
 }
 
 /// What a scan reads of a process that it meets.
@@ -112,6 +114,7 @@ impl Processes {
             overflow: Overflow::default(),
             pids: Vec::new(),
             tops: Vec::new(),
+            told_denied: false,
             options,
         }
     }
@@ -177,7 +180,19 @@ impl Processes {
             self.table.count_groups(&mut self.groups.accounts, began);
         }
         self.table.end();
+        self.tell_denied();
         Ok(())
+    }
+
+    /// Says once what the daemon's user is not let read.
+    fn tell_denied(&mut self) {
+        if self.scanner.is_denied && !std::mem::replace(&mut self.told_denied, true) {
+            tracing::info!(
+                "bytes read and written (before Linux 6.2 open files, too) of other users' \
+                 processes are left out: they take CAP_DAC_READ_SEARCH and CAP_SYS_PTRACE, which \
+                 musterd.service has not by default"
+            );
+        }
     }
 
     fn scan_all(

@@ -26,6 +26,10 @@ pub(super) fn is_gone(error: Errno) -> bool {
     matches!(error, Errno::NOENT | Errno::SRCH)
 }
 
+fn is_denied<T>(read: &Result<T>) -> bool {
+    matches!(read, Err(Errno::ACCESS | Errno::PERM))
+}
+
 /// Reader of a proc file system, or of a folder that stands in for one.
 #[derive(Debug)]
 pub(super) struct Scanner {
@@ -36,6 +40,8 @@ pub(super) struct Scanner {
     sized_fds: bool,
     /// How many threads may still be read at this scan.
     threads_left: u64,
+    /// Whether a process's bytes or files have been kept from this user.
+    pub(super) is_denied: bool,
     /// The name of a file while it is opened.
     path: String,
 }
@@ -53,6 +59,7 @@ impl Scanner {
             entries: Vec::with_capacity(ENTRIES),
             sized_fds: false,
             threads_left: 0,
+            is_denied: false,
             path: String::new(),
         }
     }
@@ -97,8 +104,10 @@ impl Scanner {
             false => None,
         };
         // Not every kernel has this file, so that its absence does not mean an exit.
-        let io = folder.read(c"io", buffer).ok().and_then(stat::parse_io);
-        let open_fds = unless_gone(self.count_fds(folder))?;
+        let io = folder.read(c"io", buffer).map(stat::parse_io);
+        let open_fds = self.count_fds(folder);
+        self.is_denied |= is_denied(&io) || is_denied(&open_fds);
+        let (io, open_fds) = (io.ok().flatten(), unless_gone(open_fds)?);
         let switches = match status {
             Some(_) if stat.threads > 1 => self.sum_switches(folder, stat.threads, buffer),
             status => status.map(|status| status.switches),

@@ -70,6 +70,8 @@ impl Fill for FakeFill {
     fn agent_roots(&self) -> Vec<AgentRoot> {
         vec![AgentRoot { name: "solver".to_owned(), pid: 1, start_time: None }]
     }
+
+    fn passed(&self, _: usize, _: Duration) {}
 }
 
 /// A host without a kernel.
