@@ -61,6 +61,30 @@ pub fn size<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<usize, 
         .ok_or_else(|| D::Error::custom(format!("{text:?} is not a size such as \"256KiB\"")))
 }
 
+/// A number of bytes that may be left out. For
+/// `#[serde(default, with = "crate::units::optional_size", skip_serializing_if = "Option::is_none")]`.
+pub mod optional_size {
+    use serde::{Deserializer, Serializer};
+
+    /// Reads a size that is there.
+    ///
+    /// # Errors
+    /// As [`super::size`].
+    pub fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<u64>, D::Error> {
+        super::size(deserializer).map(|size| Some(size as u64))
+    }
+
+    /// Writes a size, as it is read.
+    ///
+    /// # Errors
+    /// As the serializer has them.
+    pub fn serialize<S: Serializer>(size: &Option<u64>, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&format_args!("{}B", size.unwrap_or_default()))
+    }
+}
+
 /// Permissions in octal, as a string: `"0660"`. For `#[serde(deserialize_with = …)]`.
 ///
 /// # Errors

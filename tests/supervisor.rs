@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use musterd::supervisor::carrier::Carrier;
+use musterd::supervisor::limits::Limits;
 use musterd::supervisor::options::{Definition, Launch};
 use musterd::supervisor::policy::{Policy, Reason, Restart};
 use musterd::supervisor::report::{Report, Reports, What};
@@ -88,6 +89,7 @@ impl Scene {
                 directory: self.dir.clone(),
                 environment: [("GREETING".to_owned(), "hello".to_owned())].into(),
                 user: None,
+                limits: Limits::default(),
             },
             policy: Policy {
                 restart: Restart::OnFailure,

@@ -11,11 +11,11 @@ mod identity;
 mod program;
 mod trust;
 
+use crate::accounts;
 use crate::config::{self, Config};
 use crate::supervisor::options::Definition;
 use crate::supervisor::policy::Restart;
 use crate::supervisor::systemd::{Manager, unit_name};
-use crate::accounts;
 use crate::{names, notify};
 use rustix::process::geteuid;
 use std::convert::Infallible;
@@ -64,6 +64,7 @@ fn become_agent(options: &Options) -> Result<Infallible, String> {
     let launch = &definition.launch;
     let user = launch.user.as_ref().unwrap_or(&options.default_user);
     let found = accounts::user(user)?;
+    launch.limits.set(None)?;
     identity::take(user, &found)?;
 
     // From here on as the agent: what the user may not enter or run is refused.

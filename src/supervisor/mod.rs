@@ -11,6 +11,7 @@
 //! whether it runs.
 
 pub mod carrier;
+pub mod limits;
 pub mod machine;
 pub mod options;
 mod output;

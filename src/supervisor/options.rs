@@ -4,6 +4,7 @@
 //! far as its text goes.
 
 use super::carrier::Runner;
+use super::limits::Limits;
 use super::policy::{Policy, Restart};
 use crate::names::{NAME_LIMIT, is_name};
 use crate::units::{duration, optional_duration};
@@ -60,8 +61,11 @@ pub struct AgentEntry {
     /// Variables added to its environment.
     #[serde(default)]
     pub environment: BTreeMap<String, String>,
-    /// The user it runs as; the daemon's own when left out.
+    /// The user it runs as; the default one of its [`Carrier`](super::carrier::Carrier) when left out.
     pub user: Option<String>,
+    /// What its processes may have.
+    #[serde(default)]
+    pub limits: Limits,
     /// As [`Defaults::autostart`].
     pub autostart: Option<bool>,
     /// As [`Defaults::restart`].
@@ -97,8 +101,11 @@ pub struct Launch {
     pub directory: PathBuf,
     /// Variables added to its environment.
     pub environment: BTreeMap<String, String>,
-    /// The user it runs as; the daemon's own if `None`.
+    /// The user it runs as; the default one of its [`Carrier`](super::carrier::Carrier) if `None`.
     pub user: Option<String>,
+    /// What its processes may have.
+    #[serde(default)]
+    pub limits: Limits,
 }
 
 /// An agent to be supervised: a checked entry with all defaults filled in.
@@ -202,6 +209,7 @@ fn launch(entry: &AgentEntry) -> Result<Launch, String> {
         directory,
         environment: entry.environment.clone(),
         user: entry.user.clone(),
+        limits: entry.limits.clone(),
     })
 }
 
@@ -273,6 +281,7 @@ mod tests {
         assert_eq!(&*agent.name, "summarizer");
         assert_eq!(agent.launch.arguments, ["-m", "summarizer"]);
         assert_eq!(agent.launch.user.as_deref(), Some("summarizer"));
+        assert_eq!(agent.launch.limits.open_files, Some(4096));
         assert_eq!(agent.policy.restart, Restart::Always);
         assert_eq!(agent.policy.stop_grace, Duration::from_secs(30));
     }

@@ -1,7 +1,6 @@
 # shellcheck shell=bash
-# shellcheck disable=SC2317 # functions are called by `check`
-# Sourced by scripts that run on a booted machine: a line for each thing seen, and the end with 1 at the
-# first that is not so.
+# checks.sh - what the scripts that run on the booted machine share; to be sourced, with the package in $deb.
+# shellcheck disable=SC2317,SC2154 # functions are called by `check`; $deb is set by who sources this
 
 url=http://127.0.0.1:9089
 scrape=/tmp/scrape.prom
@@ -42,3 +41,5 @@ is() { # UNIT PROPERTY VALUE
 fetch() { curl -sS --fail --max-time 10 -o "$scrape" "$url/metrics"; }
 scrape_has() { fetch && { grep -E -m 1 "$1" "$scrape" || { echo "no $1 in the scrape"; return 1; }; }; }
 journal_has() { journalctl --sync && journalctl -u musterd.service -o cat --no-pager | grep -F -- "$1"; }
+# shellcheck disable=SC2120 # has arguments when `check` calls it
+install_package() { DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "$@" "$deb"; }

@@ -7,14 +7,10 @@ set -euo pipefail
 deb=$1
 tallies=/run/tally
 agents=(agent-1 agent-2 agent-3 agent-4)
-
 # shellcheck source=tests/system/checks.sh
-source "$(dirname "$0")/checks.sh"
+source "$(dirname "${BASH_SOURCE[0]}")/checks.sh"
 
 # ---------------------------------------------------------------------------------------------------
-
-# shellcheck disable=SC2120 # has arguments when `check` calls it
-install_package() { DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "$@" "$deb"; }
 
 health_is_valid() {
     curl -sS --max-time 10 "$url/health" | python3 -c '
@@ -132,7 +128,7 @@ check "the service is enabled" systemctl is-enabled musterd.service musterd.sock
 systemctl show musterd.service -p Type -p NRestarts -p StatusText -p User -p FragmentPath
 check "it has not been restarted" is musterd.service NRestarts 0
 check "it says what it does" not is musterd.service StatusText ""
-check "the units verify" systemd-analyze verify musterd.service musterd.socket
+check "the units verify" systemd-analyze verify musterd.service musterd.socket musterd-agent@x.service
 check "the agent socket is for the group" test "$(stat -c '%a %G' /run/musterd/agent.sock)" = "660 musterd"
 check "the daemon runs without privileges" grep -qE '^CapEff:[[:space:]]*0+$' "/proc/$(property musterd.service MainPID)/status"
 
@@ -204,7 +200,7 @@ install -d -m 1777 "$tallies"
 cat >/etc/musterd/conf.d/test.toml <<TOML
 [[agent]]
 name = "child"
-command = ["/usr/bin/python3", "-B", "/srv/system/agent.py", "child", "/var/lib/musterd/child.json"]
+command = ["/usr/bin/python3", "-B", "/srv/system/agent.py", "child", "$tallies/child.json"]
 environment = { PYTHONPATH = "/srv/python" }
 TOML
 systemctl reload musterd.service
@@ -222,11 +218,13 @@ child=$(child_pid)
 check "5 times kill -9 of the daemon" repeat 5 kill_daemon
 check "the daemon's own agent lives on" eventually child_is "$child"
 check "5 times systemctl restart" repeat 5 systemctl restart musterd.service
+check "the daemon's own agent lives on" eventually child_is "$child"
 check "an upgrade" install_package --reinstall
 check "the service is active again" systemctl is-active musterd.service musterd.socket
 check "agents are connected again" eventually all_agents_up
 check "agents report again" agents_report
 check "no agent was restarted" same_agents
+check "nor was the one that the daemon runs" eventually child_is "$child"
 stop_counting
 check "every request of live agents is counted once: $(tallies_agree || true)" tallies_agree
 systemctl stop "${agents[@]}"

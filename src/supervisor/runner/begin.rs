@@ -16,7 +16,7 @@ use crate::supervisor::report::What;
 /// What is there when the task begins.
 enum Found {
     /// A process, and what it was made from as far as that is known.
-    Running(Process, Option<Launch>),
+    Running(Process, Option<Box<Launch>>),
     /// One that ended while no daemon looked: systemd knows how.
     Ended(Exit),
     Nothing,
@@ -28,7 +28,7 @@ impl Runner {
         match self.find().await {
             Found::Running(process, made_from) => {
                 self.take_over(process);
-                let changed = made_from.is_some_and(|launch| launch != self.definition.launch);
+                let changed = made_from.is_some_and(|launch| *launch != self.definition.launch);
                 self.handle(Event::Reload { changed });
             }
             Found::Ended(exit) => {
@@ -52,7 +52,7 @@ impl Runner {
                     let made_from = self.record().filter(|record| {
                         (record.pid, record.start_time) == (process.pid(), process.start_time())
                     });
-                    let made_from = made_from.map(|record| record.launch);
+                    let made_from = made_from.map(|record| Box::new(record.launch));
                     return Found::Running(Process::Unit(process), made_from);
                 }
                 Ok(unit::Found::Ended(exit)) => return Found::Ended(exit),
@@ -71,7 +71,7 @@ impl Runner {
         let Some(record) = self.record() else { return Found::Nothing };
         match exec::adopt(record.pid, record.start_time) {
             Ok(Some(process)) => {
-                return Found::Running(Process::Own(process), Some(record.launch));
+                return Found::Running(Process::Own(process), Some(Box::new(record.launch)));
             }
             Ok(None) => {}
             Err(error) => self.warn(&format!("cannot watch process {}: {error}", record.pid)),

@@ -67,7 +67,11 @@ pub(super) fn spawn(
 
     let child = command.spawn().map_err(|error| why_not_spawned(launch, &error))?;
     // It may have ended already, which will be seen soon enough.
-    let _ = open_files::restore(Pid::from_child(&child));
+    let pid = Pid::from_child(&child);
+    let _ = open_files::restore(pid);
+    if let Err(error) = launch.limits.set(Some(pid)) {
+        tracing::warn!(agent, "{error}");
+    }
     watch_child(child).map_err(|error| format!("cannot watch {}: {error}", launch.program))
 }
 

@@ -70,6 +70,7 @@ pub(in crate::supervisor) fn names(folder: &Path) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::supervisor::limits::Limits;
 
     #[test]
     fn a_record_is_read_as_it_was_written() {
@@ -83,6 +84,7 @@ mod tests {
             directory: "/".into(),
             environment: [("A".to_owned(), "=".to_owned())].into(),
             user: None,
+            limits: Limits { address_space: Some(7), ..Limits::default() },
         };
         let record = Record { pid: 7, start_time: u64::MAX, launch };
         record.write(&path).unwrap();

@@ -1,0 +1,240 @@
+#!/usr/bin/env bash
+# agents.sh DEB - runs as root on the machine that run.sh boots: agents that systemd runs for the daemon.
+# A line for each thing seen; ends with 1 at the first that is not so.
+# shellcheck disable=SC2317 # functions are called by `check`
+set -euo pipefail
+
+deb=$1
+# shellcheck source=tests/system/checks.sh
+source "$(dirname "${BASH_SOURCE[0]}")/checks.sh"
+
+conf=/etc/musterd/conf.d/agents.toml
+unit() { echo "musterd-agent@$1.service"; }
+pid_of() { property "$(unit "$1")" MainPID; }
+is_up() { is "$(unit "$1")" ActiveState active && scrape_has "^agent_up\{agent=\"$1\"\} 1\$"; }
+is_down() { not is "$(unit "$1")" ActiveState active && is "$(unit "$1")" MainPID 0; }
+has_pid() { [ "$(pid_of "$1")" = "$2" ] || { echo "$1 has pid $(pid_of "$1"), not $2"; return 1; }; }
+other_pid() { [ "$(pid_of "$1")" != "$2" ] && [ "$(pid_of "$1")" != 0 ]; }
+user_of() { stat -c %U "/proc/$(pid_of "$1")"; }
+status_of() { sed -n "s/^$2:[[:space:]]*//p" "/proc/$(pid_of "$1")/status" | tr '\t' ' ' | sed 's/ *$//'; }
+environment_has() { tr '\0' '\n' <"/proc/$(pid_of "$1")/environ" | grep -x -- "$2"; }
+unit_says() { journalctl --sync && journalctl -u "$(unit "$1")" -o cat --no-pager | grep -F -- "$2"; }
+api() { curl -sS --max-time 10 "$url/api/v1/agents"; }
+counted() { scrape_has "^$1 $2\$"; }
+
+echo "$(systemctl --version | head -n 1), kernel $(uname -r)"
+check "the package installs" install_package
+
+# An agent that lives until it is told to end: a shell, as any program might be.
+cat >"$conf" <<'TOML'
+[[agent]]
+name = "steady"
+command = ["sh", "-c", "while :; do sleep 1; done"]
+environment = { GREETING = "hello" }
+[[agent]]
+name = "other"
+command = ["sleep", "1000000"]
+user = "nobody"
+directory = "/tmp"
+[[agent]]
+name = "once"
+command = ["true"]
+[[agent]]
+name = "crashing"
+command = ["sh", "-c", "sleep 0.2; exit 3"]
+backoff_initial = "1s"
+[[agent]]
+name = "missing"
+command = ["/nowhere/program"]
+start_limit = 2
+TOML
+
+check "the daemon takes its agents" systemctl reload musterd.service
+
+# Each in a service of its own, as its own user.
+check "an agent runs in a unit of its own" eventually is_up steady
+check "another does, too" eventually is_up other
+check "one that names no user has one of its own" test "$(user_of steady)" = musterd-agent
+check "one that names a user has that" test "$(user_of other)" = nobody
+for agent in steady other; do
+    check "$agent has no capability" test "$(status_of "$agent" CapEff)$(status_of "$agent" CapPrm)" = 00000000000000000000000000000000
+    check "$agent has its own group and the socket's" \
+        test "$(status_of "$agent" Groups)" = "$(printf '%s\n' "$(getent group musterd | cut -d: -f3)" "$(id -g "$(user_of "$agent")")" | sort -n | paste -sd' ')"
+done
+check "it knows its name" environment_has steady MUSTERD_AGENT=steady
+check "and the socket" environment_has steady MUSTERD_SOCKET=/run/musterd/agent.sock
+check "and what its entry says" environment_has steady GREETING=hello
+check "and not how systemd is spoken to" not environment_has steady 'NOTIFY_SOCKET=.*'
+check "it runs where its entry says" test "$(readlink "/proc/$(pid_of other)/cwd")" = /tmp
+check "systemctl status says what it is" is "$(unit other)" StatusText "sleep as nobody"
+
+# How agents end is counted, and decides what comes next.
+check "a success is not started again" eventually counted 'agent_exits_total\{agent="once",reason="success"\}' 1
+check "nor by systemd" eventually is_down once
+check "a crash is counted" eventually counted 'agent_exits_total\{agent="crashing",reason="error"\}' '[1-9][0-9]*'
+check "with its exit code" journal_has "exited: exit code 3; starting again in"
+check "and started again" eventually counted 'agent_restarts_total\{agent="crashing"\}' '[1-9][0-9]*'
+check "more than once" eventually counted 'agent_exits_total\{agent="crashing",reason="error"\}' '[3-9]'
+check "with a wait that grows" journal_has "exit code 3; starting again in 2s"
+check "what cannot be run is counted" eventually counted 'agent_exits_total\{agent="missing",reason="spawn_failed"\}' 2
+check "with what is wrong with it" journal_has "cannot start: cannot run /nowhere/program: No such file"
+check "and given up" journal_has "given up after 2 starts"
+check "also by systemd" eventually is_down missing
+old=$(pid_of steady)
+kill -KILL "$old"
+check "a killed agent is counted" eventually counted 'agent_exits_total\{agent="steady",reason="signal"\}' 1
+check "and comes back" eventually other_pid steady "$old"
+check "and is up" eventually is_up steady
+
+# By hand.
+systemctl stop "$(unit steady)"
+check "an agent stopped by hand" eventually counted 'agent_exits_total\{agent="steady",reason="stopped"\}' 1
+sleep 3
+check "stays down" is_down steady
+systemctl start "$(unit steady)"
+check "one started by hand is up" eventually is_up steady
+old=$(pid_of steady)
+systemctl restart "$(unit steady)"
+check "one restarted by hand has another process" other_pid steady "$old"
+check "which is up" eventually is_up steady
+
+# The daemon may go as it likes. An agent that systemd runs can be told anew from its pid.
+steady=$(pid_of steady)
+other=$(pid_of other)
+same() { has_pid steady "$steady" && has_pid other "$other" && is_up steady && is_up other; }
+for _ in 1 2 3; do
+    old=$(property musterd.service MainPID)
+    kill -KILL "$old"
+    eventually not is musterd.service MainPID "$old" >/dev/null
+    eventually is musterd.service ActiveState active >/dev/null
+done
+check "kill -9 of the daemon restarts no agent" eventually same
+systemctl restart musterd.service
+check "nor does a restart" eventually same
+check "nor does an upgrade" install_package --reinstall
+check "(they are there)" eventually same
+systemctl reload musterd.service
+check "nor does a reload without a change" eventually same
+
+# While there is no daemon, systemd brings agents back by itself; sooner here than by default.
+for name in steady other; do
+    mkdir -p "/run/systemd/system/$(unit $name).d"
+    printf '[Service]\nRestartSec=2s\n' >"/run/systemd/system/$(unit $name).d/soon.conf"
+done
+printf '[[agent]]\nname = "never"\ncommand = ["sleep", "1000000"]\nrestart = "never"\n' >/etc/musterd/conf.d/never.toml
+mkdir -p "/run/systemd/system/$(unit never).d"
+printf '[Service]\nRestartSec=2s\n' >"/run/systemd/system/$(unit never).d/soon.conf"
+systemctl daemon-reload
+systemctl reload musterd.service
+check "an agent that is never restarted" eventually is_up never
+systemctl stop musterd.service musterd.socket
+kill -KILL "$steady" "$(pid_of never)"
+check "without a daemon an agent comes back" eventually other_pid steady "$steady"
+check "but not one that is never to" eventually unit_says never 'restart is "never"'
+sleep 3
+check "which stays down" is_down never
+back=$(pid_of steady)
+# One that ends shortly before the daemon begins.
+rm -r "/run/systemd/system/$(unit other).d"
+systemctl daemon-reload
+kill -KILL "$other"
+eventually is "$(unit other)" SubState auto-restart >/dev/null
+systemctl start musterd.socket musterd.service
+check "what came back is taken over" eventually is_up steady
+check "as it is" has_pid steady "$back"
+check "what ended meanwhile is counted" eventually counted 'agent_exits_total\{agent="other",reason="signal"\}' 1
+check "and started at once" eventually is_up other
+rm -r "/run/systemd/system/$(unit steady).d" "/run/systemd/system/$(unit never).d" /etc/musterd/conf.d/never.toml
+systemctl daemon-reload
+systemctl restart dbus.service
+kill -KILL "$(pid_of other)"
+bus_is_back() { is_up other && counted 'agent_exits_total\{agent="other",reason="signal"\}' 2; }
+check "the bus may be started anew" eventually bus_is_back
+
+# Another definition is another process; no definition is none.
+steady=$(pid_of steady)
+other=$(pid_of other)
+sed -i 's/hello/goodbye/' "$conf"
+systemctl reload musterd.service
+check "a changed agent has another process" eventually other_pid steady "$steady"
+check "with what has changed" eventually environment_has steady GREETING=goodbye
+check "the others are left alone" has_pid other "$other"
+rm "$conf"
+systemctl reload musterd.service
+check "an agent that is taken out is stopped" eventually is_down steady
+check "they all are" eventually is_down other
+
+# Only what root alone has written is executed.
+refused() { # TEXT
+    systemctl start "$(unit probe)" 2>/dev/null && { echo "it was started"; return 1; }
+    systemctl stop "$(unit probe)"
+    unit_says probe "$1"
+}
+printf '[[agent]]\nname = "probe"\ncommand = ["sleep", "9"]\nautostart = false\n' >"$conf"
+chown musterd "$conf"
+check "a file of another's is refused" refused "conf.d/agents.toml belongs to user"
+chown root "$conf"
+chmod 664 "$conf"
+check "a file that others can write is refused" refused "conf.d/agents.toml has the mode 0664"
+chmod 644 "$conf"
+chmod 777 /etc/musterd/conf.d
+check "a folder that others can write is refused" refused "conf.d has the mode 0777"
+chmod 755 /etc/musterd/conf.d
+mv "$conf" /srv/agents.toml
+ln -s /srv/agents.toml "$conf"
+check "a link is refused" refused "conf.d/agents.toml is a symbolic link"
+rm "$conf"
+check "an agent that is not defined is refused" refused 'no [[agent]] named "probe" in /etc/musterd/musterd.toml'
+printf '[[agent]]\nname = "probe"\ncommand = ["sleep", "9"]\nuser = "nosuch"\n' >"$conf"
+check "a user that is not there is refused" refused 'user "nosuch" is not in /etc/passwd'
+printf '[[agent]]\nname = "probe"\ncommand = "sleep"\n' >"$conf"
+check "a bad file is refused with its place" refused "conf.d/agents.toml:3:11"
+printf '[[agent]]\nname = "probe"\ncommand = ["sleep", "9"]\ndirectory = "/root"\n' >"$conf"
+chmod 700 /root
+check "a folder that its user may not enter is refused" refused "cannot enter /root: Permission denied"
+rm "$conf"
+
+# The daemon's user may ask for its own template, and for nothing else.
+as_musterd() { # METHOD UNIT
+    setpriv --reuid=musterd --regid=musterd --clear-groups \
+        busctl --system --quiet call org.freedesktop.systemd1 /org/freedesktop/systemd1 \
+        org.freedesktop.systemd1.Manager "$1" ss "$2" replace
+}
+denied() { # METHOD UNIT
+    local said
+    said=$(as_musterd "$@" 2>&1) && { echo "allowed"; return 1; }
+    grep -Ei 'denied|authoriz|authentic' <<<"$said" || { echo "$said"; return 1; }
+}
+printf '[[agent]]\nname = "probe"\ncommand = ["sleep", "1000000"]\nautostart = false\n' >"$conf"
+check "user musterd may start an agent" as_musterd StartUnit "$(unit probe)"
+check "which runs" eventually is "$(unit probe)" ActiveState active
+check "and restart it" as_musterd RestartUnit "$(unit probe)"
+check "and stop it" as_musterd StopUnit "$(unit probe)"
+for name in musterd.service dbus.service systemd-journald.service emergency.target reboot.target \
+    'musterd-agent@probe.socket' 'musterd-agent@.service.d.service' 'xmusterd-agent@probe.service' \
+    'musterd-agent@a\x2fb.service'; do
+    check "user musterd may not start $name" denied StartUnit "$name"
+    check "user musterd may not stop $name" denied StopUnit "$name"
+done
+check "user musterd may not isolate" denied StartUnit rescue.target
+check "nor reload systemd" not setpriv --reuid=musterd --regid=musterd --clear-groups \
+    busctl --system --quiet call org.freedesktop.systemd1 /org/freedesktop/systemd1 org.freedesktop.systemd1.Manager Reload
+check "nor run a unit of its own making" not setpriv --reuid=musterd --regid=musterd --clear-groups \
+    systemd-run --quiet --no-ask-password --unit=musterd-agent@evil.service true
+check "another user may not start an agent" not setpriv --reuid=nobody --regid=nogroup --clear-groups \
+    busctl --system --quiet call org.freedesktop.systemd1 /org/freedesktop/systemd1 \
+    org.freedesktop.systemd1.Manager StartUnit ss "$(unit probe)" replace
+
+# Without polkit's rule the daemon says what to do.
+mv /usr/share/polkit-1/rules.d/50-musterd.rules /srv/
+systemctl restart polkit.service
+sed -i s/autostart.*// "$conf"
+systemctl restart musterd.service
+check "without the rule, it says what to do" eventually journal_has "(package polkitd)"
+mv /srv/50-musterd.rules /usr/share/polkit-1/rules.d/
+systemctl restart polkit.service
+check "with it the agent is started" eventually is_up probe
+
+check "removal stops the agents" apt-get remove -y musterd
+check "(it is down)" is_down probe
+echo "$passed passed, 0 failed"
