@@ -13,7 +13,7 @@ use super::catalog::{Catalog, FamilyId};
 use super::declaration::Declared;
 use super::faults::{Fault, Faults};
 use super::totals::{Durations, add_sums};
-use crate::metric::{Batch, Group, Histogram, Labels, Native};
+use crate::metric::{Batch, Group, Histogram, Labels};
 use musterd_client::layout::{Kind, Shape};
 use std::collections::{BTreeMap, HashMap};
 
@@ -462,17 +462,10 @@ impl Key {
 }
 
 impl Durations {
-    /// As a batch takes it.
+    /// As a batch takes it: its classic buckets, since no text format can carry others.
     #[must_use]
     pub fn as_histogram(&self) -> Histogram<'_> {
-        let native = i8::try_from(self.shape.schema).ok().map(|schema| Native {
-            schema,
-            zero_threshold: self.shape.zero_threshold,
-            zero_count: self.zero,
-            first: self.shape.first,
-            counts: &self.native,
-        });
-        Histogram { bounds: &self.shape.bounds, counts: &self.classic, sum: self.sum, native }
+        Histogram { bounds: &self.shape.bounds, counts: &self.classic, sum: self.sum }
     }
 }
 

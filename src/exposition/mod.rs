@@ -7,7 +7,7 @@ mod number;
 mod openmetrics;
 mod text;
 
-use crate::metric::{Batch, FamilyRef, Histogram, Native, Point, Summary};
+use crate::metric::{Batch, FamilyRef, Histogram, Point, Summary};
 
 /// A format of the answer to a scrape.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,8 +105,7 @@ fn labels(labels: &[u8], out: &mut Vec<u8>) {
 }
 
 /// The lines of one histogram: its classic buckets cumulated, up to `+Inf`, then sum and count.
-/// Neither text format can carry native buckets, so that a histogram without classic bounds has
-/// `+Inf` alone.
+/// One without bounds has `+Inf` alone.
 fn buckets(
     name: &[u8],
     own_labels: &[u8],
@@ -181,13 +180,7 @@ fn sum_and_count(name: &[u8], own_labels: &[u8], sum: f64, count: u64, out: &mut
 }
 
 fn total(histogram: &Histogram<'_>) -> u64 {
-    let add = |sum: u64, count: &u64| sum.saturating_add(*count);
-    match histogram.native {
-        Some(Native { zero_count, counts, .. }) if histogram.counts.is_empty() => {
-            counts.iter().fold(zero_count, add)
-        }
-        _ => histogram.counts.iter().fold(0, add),
-    }
+    histogram.counts.iter().fold(0, |sum, count| sum.saturating_add(*count))
 }
 
 /// Appends `text` with the listed bytes escaped by a backslash, a line feed as `\n`.

@@ -61,8 +61,7 @@ mod tests {
         batch.value(&OTHER, 4.0);
         batch.value(&LOAD, f64::INFINITY);
         batch.begin(&SECONDS);
-        let histogram =
-            Histogram { bounds: &[0.5, 1.0], counts: &[1, 0, 1], sum: 3.0, native: None };
+        let histogram = Histogram { bounds: &[0.5, 1.0], counts: &[1, 0, 1], sum: 3.0 };
         batch.histogram(&[("x", "z")], &histogram);
         let mut out = Vec::new();
         encode(&batch, Format::OpenMetrics, &mut out);

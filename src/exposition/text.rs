@@ -21,7 +21,7 @@ pub(super) fn encode(batch: &Batch, out: &mut Vec<u8>) {
 #[cfg(test)]
 mod tests {
     use crate::exposition::{Format, encode};
-    use crate::metric::{Batch, Family, Histogram, Native};
+    use crate::metric::{Batch, Family, Histogram};
 
     #[test]
     fn every_kind() {
@@ -36,12 +36,9 @@ mod tests {
         batch.value(&LOAD, f64::NAN);
         batch.value(&OTHER, -1.0);
         batch.begin(&SECONDS);
-        let native =
-            Native { schema: 3, zero_threshold: 0.0, zero_count: 4, first: 0, counts: &[1, 2] };
-        let histogram =
-            Histogram { bounds: &[0.5, 1.0], counts: &[1, 2, 4], sum: 9.5, native: Some(native) };
+        let histogram = Histogram { bounds: &[0.5, 1.0], counts: &[1, 2, 4], sum: 9.5 };
         batch.histogram(&[("x", "z")], &histogram);
-        batch.histogram(&[], &Histogram { bounds: &[], counts: &[], ..histogram });
+        batch.histogram(&[], &Histogram { bounds: &[], counts: &[7], ..histogram });
         let mut out = Vec::new();
         encode(&batch, Format::Text, &mut out);
         let wanted = r#"# HELP a_requests_total Back\\slash\nline.

@@ -201,7 +201,7 @@ fn emit_histogram(metric: &Metric, labels: &[(&str, &str)], batch: &mut Batch) {
     let mut counts: Vec<_> = buckets.iter().map(|bucket| own(bucket.cumulative_count())).collect();
     counts.push(own(histogram.get_sample_count()));
     let sum = histogram.get_sample_sum();
-    batch.histogram(labels, &Histogram { bounds: &bounds, counts: &counts, sum, native: None });
+    batch.histogram(labels, &Histogram { bounds: &bounds, counts: &counts, sum });
 }
 
 #[cfg(test)]

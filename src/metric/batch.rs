@@ -41,21 +41,6 @@ impl Labels {
     }
 }
 
-/// Buckets of a native (exponential, base 2) histogram.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Native<'a> {
-    /// Resolution: bucket `i` ends at `2^(i / 2^schema)`. -4 to 8, as Prometheus has it.
-    pub schema: i8,
-    /// Observations in `[0, zero_threshold]` are counted in `zero_count`.
-    pub zero_threshold: f64,
-    /// Count of the zero bucket.
-    pub zero_count: u64,
-    /// Index of the first element of `counts`.
-    pub first: i32,
-    /// Counts of consecutive positive buckets, each by itself (not cumulated).
-    pub counts: &'a [u64],
-}
-
 /// One histogram sample.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Histogram<'a> {
@@ -66,8 +51,6 @@ pub struct Histogram<'a> {
     pub counts: &'a [u64],
     /// Sum of the observed values.
     pub sum: f64,
-    /// The same observations at a finer resolution.
-    pub native: Option<Native<'a>>,
 }
 
 /// One summary sample.
@@ -107,7 +90,6 @@ struct HistogramRow {
     bounds: Span,
     counts: Span,
     sum: f64,
-    native: Option<NativeRow>,
 }
 
 #[derive(Clone, Debug)]
@@ -115,15 +97,6 @@ struct SummaryRow {
     quantiles: Span,
     sum: f64,
     count: u64,
-}
-
-#[derive(Clone, Debug)]
-struct NativeRow {
-    schema: i8,
-    zero_threshold: f64,
-    zero_count: u64,
-    first: i32,
-    counts: Span,
 }
 
 #[derive(Clone, Debug)]
@@ -403,14 +376,7 @@ impl Batch {
     fn keep_histogram(&mut self, histogram: &Histogram<'_>) -> Value {
         let bounds = append(&mut self.bounds, histogram.bounds);
         let counts = append(&mut self.counts, histogram.counts);
-        let native = histogram.native.map(|native| NativeRow {
-            schema: native.schema,
-            zero_threshold: native.zero_threshold,
-            zero_count: native.zero_count,
-            first: native.first,
-            counts: append(&mut self.counts, native.counts),
-        });
-        self.histograms.push(HistogramRow { bounds, counts, sum: histogram.sum, native });
+        self.histograms.push(HistogramRow { bounds, counts, sum: histogram.sum });
         Value::Histogram(position(self.histograms.len() - 1))
     }
 
@@ -535,13 +501,6 @@ impl Batch {
                     bounds: slice(&self.bounds, &row.bounds),
                     counts: slice(&self.counts, &row.counts),
                     sum: row.sum,
-                    native: row.native.as_ref().map(|native| Native {
-                        schema: native.schema,
-                        zero_threshold: native.zero_threshold,
-                        zero_count: native.zero_count,
-                        first: native.first,
-                        counts: slice(&self.counts, &native.counts),
-                    }),
                 })
             }),
         }
@@ -633,8 +592,7 @@ mod tests {
         batch.value(&UP, 1.0);
         let mark = batch.mark();
         batch.begin(&UP);
-        batch
-            .histogram(&[], &Histogram { bounds: &[1.0], counts: &[1, 2], sum: 3.0, native: None });
+        batch.histogram(&[], &Histogram { bounds: &[1.0], counts: &[1, 2], sum: 3.0 });
         batch.rollback(mark);
         assert_eq!(batch.len(), 1);
         assert_eq!(batch.families().count(), 1);
@@ -666,7 +624,7 @@ mod tests {
         for (family, value) in [(1, 1.0), (0, 2.0), (1, 3.0)] {
             batch.put(group, family, &Labels::default(), value);
         }
-        let histogram = Histogram { bounds: &[], counts: &[7], sum: 1.0, native: None };
+        let histogram = Histogram { bounds: &[], counts: &[7], sum: 1.0 };
         batch.put_histogram(group, 0, &Labels::new(&[("x", "y")]), &histogram);
         batch.value(&UP, 9.0);
         assert_eq!(batch.len(), 5);

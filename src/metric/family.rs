@@ -7,7 +7,7 @@ pub enum Kind {
     Counter,
     /// A value that goes up and down.
     Gauge,
-    /// Counted buckets with a sum: classic bounds, and a native histogram where there is one.
+    /// Counted buckets with a sum.
     Histogram,
     /// Quantiles with a sum and a count, as the source has made them up.
     Summary,

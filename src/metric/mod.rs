@@ -7,6 +7,6 @@ mod batch;
 mod family;
 
 pub use batch::{
-    Batch, FamilyRef, Foreign, Group, Histogram, Labels, Mark, Native, Point, SampleRef, Summary,
+    Batch, FamilyRef, Foreign, Group, Histogram, Labels, Mark, Point, SampleRef, Summary,
 };
 pub use family::{Family, Kind};

@@ -1,14 +1,18 @@
 """Kills musterd, agents, and both, and compares the sums exactly.
 
     crash.py URL TIMES CELL...
+    crash.py reboot URL
 
-Each cell is what is killed, and how: daemon, agent, daemon-agent, agent-daemon, restart, stop-start; and
-full-disk, which is agent-daemon with no room left where totals are kept.
+Each cell is what is killed, and how: daemon, agent, daemon-agent, agent-daemon, restart, stop-start; upgrade,
+which installs the package in $DEB once more; and full-disk, which is agent-daemon with no room left where
+totals are kept. The second form is for each boot of a machine: it compares with what was before, then adds
+to it.
 Agents are processes of their own, this program run again; each notes in a file, before and after each
 step, what it has done. What an agent has begun when it is killed is in the sum exactly; of the one
 step that it was in the midst of, either count is right.
 """
 
+import glob
 import mmap
 import os
 import random
@@ -21,8 +25,10 @@ import time
 import urllib.request
 
 AGENTS = 16
+VICTIMS = 4
 ABOUT, BEGUN, ENDED = 0, 8, 16
 FOLDER = "/run/crash"
+KEPT = "/var/lib/crash"
 FILLER = "/var/lib/musterd/filler"
 SERIES = re.compile(r'agent_requests_total\{agent="([^"]*)",status="([^"]*)"\} (\S+)')
 
@@ -49,17 +55,17 @@ def report(name, path):
 
 
 class Tally:
-    """The lives of one agent: one process at a time, and a file for each."""
+    """The lives of one agent: one process at a time, and a file for each, some perhaps of an earlier boot."""
 
-    def __init__(self, name):
+    def __init__(self, name, folder=FOLDER):
         self.name = name
-        self.files = []
+        self.place = f"{folder}/{name}-"
+        self.files = glob.glob(f"{self.place}*")
         self.process = None
-        self.start()
 
     def start(self):
         """Another life."""
-        path = f"{FOLDER}/{self.name}-{len(self.files)}"
+        path = f"{self.place}{len(self.files)}"
         with open(path, "wb") as file:
             file.write(bytes(24))
         self.files.append(path)
@@ -69,6 +75,11 @@ class Tally:
     def kill(self):
         """The end of a life."""
         self.process.kill()
+        self.process.wait()
+
+    def end(self):
+        """The end of a life, in order."""
+        self.process.send_signal(signal.SIGUSR1)
         self.process.wait()
 
     def bounds(self):
@@ -136,7 +147,7 @@ def fill():
 
 def strike(cell, tallies):
     """Does what the cell says; which agents have died by it."""
-    victims = random.sample(tallies, 4)
+    victims = random.sample(tallies, VICTIMS)
     if cell == "daemon":
         os.kill(main_pid(), signal.SIGKILL)
         return []
@@ -151,6 +162,10 @@ def strike(cell, tallies):
         systemctl("stop", "musterd.service")
         time.sleep(0.2)
         systemctl("start", "musterd.service")
+        return []
+    if cell == "upgrade":
+        command = ["dpkg", "--install", os.environ["DEB"]]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
         return []
     if cell == "daemon-agent":
         os.kill(main_pid(), signal.SIGKILL)
@@ -184,6 +199,8 @@ def main():
     os.makedirs(FOLDER, exist_ok=True)
     for cell in cells:
         tallies = [Tally(f"crash-{cell}-{number}") for number in range(AGENTS)]
+        for tally in tallies:
+            tally.start()
         try:
             attempt(url, times, cell, tallies)
         finally:
@@ -205,24 +222,49 @@ def attempt(url, times, cell, tallies):
             until("the daemon comes back", lambda: main_pid() not in (0, old))
         until("all agents are connected", lambda: connected(url, tallies) == AGENTS)
     for tally in tallies:
-        tally.process.send_signal(signal.SIGUSR1)
-        tally.process.wait()
+        tally.end()
     until("all agents have gone", lambda: connected(url, tallies) == 0)
     if cell == "full-disk":
         os.remove(FILLER)
         systemctl("restart", "musterd.service")
+    compare(f"{cell}: {times} times", url, tallies)
+
+
+def compare(title, url, tallies):
+    """Ends with 1 if anything is not as the agents have noted it."""
     faults = list(differences(exported(url), tallies))
     begun = sum(tally.bounds()[0] for tally in tallies)
     lives = sum(len(tally.files) for tally in tallies)
-    print(f"{cell}: {times} times, {AGENTS} agents, {lives} lives, {begun} requests, {len(faults)} differ")
+    print(f"{title}, {AGENTS} agents, {lives} lives, {begun} requests, {len(faults)} differ")
     for fault in faults:
         print(f"FAILED: {fault}")
     if faults:
         raise SystemExit(1)
 
 
+def between_reboots(url):
+    """What was there before the boot is there still; then agents report, and end: some in order, some killed."""
+    os.makedirs(KEPT, exist_ok=True)
+    tallies = [Tally(f"crash-reboot-{number}", KEPT) for number in range(AGENTS)]
+    until("the daemon answers", lambda: connected(url, tallies) == 0)
+    compare("reboot", url, tallies)
+    for tally in tallies:
+        tally.start()
+    until("all agents connect", lambda: connected(url, tallies) == AGENTS)
+    time.sleep(random.uniform(0.02, 0.3))
+    victims = random.sample(tallies, VICTIMS)
+    for tally in tallies:
+        if tally in victims:
+            tally.kill()
+        else:
+            tally.end()
+    until("all agents have gone", lambda: connected(url, tallies) == 0)
+
+
 if __name__ == "__main__":
     if sys.argv[1] == "agent":
         report(sys.argv[2], sys.argv[3])
+    elif sys.argv[1] == "reboot":
+        between_reboots(sys.argv[2])
     else:
         main()

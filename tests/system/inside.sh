@@ -237,8 +237,8 @@ check "their totals outlive a kill" eventually tallies_agree
 
 # Whatever is killed, and in whichever order: nothing is lost, nothing counted twice. Each cell so often.
 times=${MUSTERD_KILLS:-4}
-for cell in daemon agent daemon-agent agent-daemon restart stop-start; do
-    check "no event lost: $cell" env PYTHONPATH=/srv/python python3 -B /srv/system/crash.py "$url" "$times" "$cell"
+for cell in daemon agent daemon-agent agent-daemon restart stop-start upgrade; do
+    check "no event lost: $cell" env DEB="$deb" PYTHONPATH=/srv/python python3 -B /srv/system/crash.py "$url" "$times" "$cell"
     echo "$output"
 done
 # The same with a disk of its own for the daemon, that can be filled.

@@ -46,6 +46,7 @@ class Answer(NamedTuple):
     """What the daemon granted: a new ledger, or the one that we sent."""
 
     memory: Memory | None
+    duration_schema: object = None
 
 
 def hello_line(
@@ -87,7 +88,7 @@ def handshake(sock: socket.socket, hello: bytes, ledger_fd: int | None) -> Answe
             return Answer(None)
         if answer.get("ledger") != "new" or not fds:
             raise ValueError("no ledger in the answer")
-        return Answer(map_ledger(fds.pop(0), answer.get("size")))
+        return Answer(map_ledger(fds.pop(0), answer.get("size")), answer.get("duration_schema"))
     finally:
         for fd in fds:
             os.close(fd)
@@ -228,7 +229,7 @@ class Connection:
         if answer.memory is not None:
             if fd is not None:  # the books of the ledger we have are closed
                 self._ledger = self._ledger.successor()
-            self._ledger.adopt(answer.memory)
+            self._ledger.adopt(answer.memory, answer.duration_schema)
             self._replace(self._ledger)
         self._socket = sock
 

@@ -6,10 +6,11 @@ A *word* here is the index of an 8-byte word; an *offset* is in bytes.
 
 from __future__ import annotations
 
+import functools
 import math
 import struct
 from bisect import bisect_left
-from typing import Mapping, NamedTuple, Tuple
+from typing import Mapping, NamedTuple, Sequence, Tuple
 
 MAGIC = b"MUSTERDL"
 VERSION = 1
@@ -66,13 +67,23 @@ class Shape(NamedTuple):
         return 2 + self.native_count + len(self.bounds) + 1
 
 
-DURATION = Shape(
-    schema=3,
-    first=-159,
-    native_count=272,
-    zero_threshold=2.0**-20,
-    bounds=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300),
-)
+# Resolutions of the durations that a daemon may ask for, and the one it has without asking.
+DURATION_SCHEMAS = range(6)
+DURATION_SCHEMA = 3
+
+
+def duration(schema: int) -> Shape:
+    """The shape of the durations of requests: 1 µs to 4.5 h."""
+    return Shape(
+        schema=schema,
+        first=1 - (20 << schema),
+        native_count=34 << schema,
+        zero_threshold=2.0**-20,
+        bounds=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300),
+    )
+
+
+DURATION = duration(DURATION_SCHEMA)
 
 CALLS = Shape(
     schema=3,
@@ -97,8 +108,10 @@ def record(
     shape: Shape | None = None,
     help: str = "",
     unit: str = "",
+    room: int = 0,
 ) -> Record:
-    """Write a record with values zero. Label values and the help text are cut to what a ledger allows.
+    """Write a record with values zero, and room for so many of them in all. Label values and the help text
+    are cut to what a ledger allows.
 
     Raises ValueError if the name, the unit, or the labels do not fit.
     """
@@ -114,8 +127,9 @@ def record(
         strings += LABEL.pack(len(key_bytes), len(value_bytes)) + key_bytes + value_bytes
     strings += help_bytes + unit_bytes
     bounds = shape.bounds if shape else ()
-    values_offset = aligned(RECORD.size + 8 * len(bounds) + len(strings))
-    size = values_offset + 8 * (shape.values() if shape else 1)
+    values = shape.values() if shape else 1
+    values_offset = aligned(RECORD.size + 8 * len(bounds) + len(strings)) + 8 * max(room - values, 0)
+    size = values_offset + 8 * values
     head = RECORD.pack(
         size,
         kind,
@@ -151,10 +165,19 @@ def upper_bound(schema: int, index: int) -> float:
     Computed with integers: rounding up instead of down would put some values a bucket too low.
     """
     exponent, part = divmod(index, 1 << schema)
-    root = 1 << (part + (52 << schema))
-    for _ in range(schema):
-        root = math.isqrt(root)
-    return math.ldexp(root, exponent - 52)
+    return math.ldexp(_roots(schema)[part], exponent - 52)
+
+
+@functools.lru_cache(maxsize=None)
+def _roots(schema: int) -> list[int]:
+    """2^(part/2^schema) for every part of an octave, in units of 2^-52."""
+    roots = []
+    for part in range(1 << schema):
+        root = 1 << (part + (52 << schema))
+        for _ in range(schema):
+            root = math.isqrt(root)
+        roots.append(root)
+    return roots
 
 
 # Where an observation counts: offset and word of its exponential bucket, then of its classic bucket.
@@ -179,6 +202,23 @@ def cells(shape: Shape, values: int) -> tuple[list[float], list[Cell]]:
         classic_word = first_classic + bisect_left(shape.bounds, value)
         found.append((8 * native_word, native_word, 8 * classic_word, classic_word))
     return cuts, found
+
+
+def reshaped(old: Shape, new: Shape, values: Sequence[float]) -> list[float]:
+    """The values of a histogram in the buckets of another that has the same bounds.
+
+    What a bucket has counted goes where its middle lies: into the right one where that is coarser.
+    """
+    natives = [new.zero_threshold] + [upper_bound(new.schema, new.first + i) for i in range(new.native_count)]
+    middle = 2 / (1 + 2 ** (2.0**-old.schema))
+    found = [values[0], values[1]] + [0] * new.native_count + list(values[2 + old.native_count :])
+    for place in range(old.native_count):
+        count = values[2 + place]
+        if count and place + 1 == old.native_count:  # what lies above it is in the last bucket, too
+            found[1 + new.native_count] += count
+        elif count:
+            found[1 + bisect_left(natives, middle * upper_bound(old.schema, old.first + place))] += count
+    return found
 
 
 # A duration in nanoseconds finds its cell without a search: there are so many slices of 2^shift

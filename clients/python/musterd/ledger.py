@@ -54,12 +54,29 @@ def requests_series(status: str) -> Series:
     return "agent_requests_total", (("status", status),)
 
 
-# Every ledger begins with the same records, so these words are the same in every ledger.
-_DURATION = layout.record(layout.HISTOGRAM, "agent_request_duration_seconds", {}, layout.DURATION)
-SUM = (RECORDS_OFFSET + _DURATION.values_offset) // 8
-BOUNDS, CELLS = layout.cells(layout.DURATION, SUM)
+# Every ledger begins with the same records, so these words are the same in every ledger. The record of
+# the durations has room for the finest resolution that a daemon may ask for, whose bounds are those of every
+# coarser one as well.
+_FINEST = layout.duration(layout.DURATION_SCHEMAS[-1])
+BOUNDS, _ = layout.cells(_FINEST, 0)
 # The same cuts for whole nanoseconds, and one that nothing lies above.
 CUTS = [*(math.floor(bound * 1e9) for bound in BOUNDS), sys.maxsize]
+
+
+class Durations:
+    """The durations of requests in one resolution: their record, and where each of them counts."""
+
+    def __init__(self, schema: int) -> None:
+        self.shape = layout.duration(schema)
+        name, room = "agent_request_duration_seconds", _FINEST.values()
+        self.record = layout.record(layout.HISTOGRAM, name, {}, self.shape, room=room)
+        self.sum = (RECORDS_OFFSET + self.record.values_offset) // 8
+        bounds, found = layout.cells(self.shape, self.sum)
+        # For each part that `BOUNDS` cut the range into.
+        self.cells = [found[bisect_left(bounds, bound)] for bound in [*BOUNDS, math.inf]]
+
+
+_DURATIONS = Durations(layout.DURATION_SCHEMA)
 
 
 class Declaration(NamedTuple):
@@ -85,7 +102,7 @@ _COUNTER = Declaration()
 
 
 def _base() -> tuple[bytes, dict[str, int]]:
-    data, words = _DURATION.data, {}
+    data, words = _DURATIONS.record.data, {}
     for status in STATUSES:
         name, labels = requests_series(status)
         record = layout.record(layout.COUNTER, name, dict(labels))
@@ -110,7 +127,6 @@ _BITS, _FLOAT = struct.Struct("@Q"), struct.Struct("@d")
 # slot and the count, whose bytes are at hand for every slot.
 _END_PAIRS = 5
 END_OFFSET = JOURNAL_OFFSET - 16 * _END_PAIRS
-SUM_OFFSET = 8 * SUM
 SUCCESS = REQUESTS["success"]
 SUCCESS_OFFSET = 8 * SUCCESS
 END_OF = {slot: struct.pack("@QQQ", 8 * slot, 0, _END_PAIRS) for slot in _SLOTS}
@@ -163,6 +179,7 @@ class Ledger:
         "_queue",
         "_declared",
         "_further",
+        "_durations",
     )
 
     def __init__(
@@ -190,9 +207,10 @@ class Ledger:
         self._series: Dict[Series, int] = {requests_series(s): word for s, word in REQUESTS.items()}
         # What the words hold, up to the end of the records: a list is read faster than the memory.
         self._values: list[Any] = [0] * (BASE_END // 8)
-        self._values[SUM] = 0.0
+        self._durations = _DURATIONS
+        self._values[_DURATIONS.sum] = 0.0
         # The words that hold fractions.
-        self._sums = {SUM}
+        self._sums = {_DURATIONS.sum}
         memory.data[RECORDS_OFFSET:BASE_END] = _BASE
         memory.words[RECORDS_END] = BASE_END
         self._use(memory)
@@ -202,8 +220,12 @@ class Ledger:
         self._data = memory.data
         self.floats = memory.floats
         self.words = memory.words
-        # What the end of a request needs, to be taken at once.
-        self.hands = self.words, self.floats, self._values, self._data, self.free, self._queue
+        # What the end of a request needs, to be taken at once, by whoever has the turn.
+        durations = self._durations
+        self.hands = (
+            self.words, self.floats, self._values, self._data, self.free, self._queue,
+            durations.cells, durations.sum, 8 * durations.sum,
+        )  # fmt: skip
 
     # All changes but the usual end of a request are queued, and done at once if nobody else is writing.
 
@@ -213,8 +235,7 @@ class Ledger:
 
     def observe(self, seconds: float, amounts: Amounts, slot: int = NO_SLOT) -> None:
         """Add the duration of a request and `amounts`, and give back its slot, as one update."""
-        _, native, _, classic = CELLS[bisect_left(BOUNDS, seconds)]
-        self.add({**amounts, SUM: seconds, native: 1, classic: 1}, slot)
+        self._perform(lambda: self._observe(seconds, amounts, slot))
 
     def observe_in(self, series: Series, value: float) -> None:
         """Add an observation to a histogram."""
@@ -236,9 +257,12 @@ class Ledger:
         """Add all values of a series that has found no room elsewhere."""
         self._perform(lambda: self._take(series, amounts))
 
-    def adopt(self, memory: Memory) -> None:
-        """Move to a new ledger of the daemon's, with all counts."""
-        self._perform(lambda: self._adopt(memory))
+    def adopt(self, memory: Memory, duration_schema: object = None) -> None:
+        """Move to a new ledger of the daemon's, with all counts, and durations of the schema that it wants."""
+        wanted = None
+        if type(duration_schema) is int and duration_schema in layout.DURATION_SCHEMAS:
+            wanted = Durations(duration_schema)
+        self._perform(lambda: self._adopt(memory, wanted))
 
     def close(self) -> None:
         """End this ledger on purpose. What is written from now on counts nowhere."""
@@ -277,7 +301,7 @@ class Ledger:
 
     def seconds(self) -> float:
         """Sum of all durations."""
-        return float(self._values[SUM])
+        return float(self._values[self._durations.sum])
 
     def _perform(self, change: Callable[[], None]) -> None:
         self._queue.append(change)
@@ -331,6 +355,11 @@ class Ledger:
         further = self._further() if elsewhere else None
         if further is not None:
             further.add(elsewhere)
+
+    def _observe(self, seconds: float, amounts: Amounts, slot: int) -> None:
+        durations = self._durations
+        _, native, _, classic = durations.cells[bisect_left(BOUNDS, seconds)]
+        self._add({**amounts, durations.sum: seconds, native: 1, classic: 1}, slot)
 
     def _observe_in(self, series: Series, value: float) -> None:
         word, declared = self._word(series), self._declaration(series)
@@ -392,7 +421,9 @@ class Ledger:
             self._sums.add(word)
         return word
 
-    def _adopt(self, memory: Memory) -> None:
+    def _adopt(self, memory: Memory, wanted: Durations | None) -> None:
+        if wanted is not None and wanted.shape != self._durations.shape:
+            self._reshape(wanted)
         end = BASE_END
         beyond: list[tuple[Series, list[Any]]] = []
         for series, word in self._series.items():
@@ -425,6 +456,18 @@ class Ledger:
         else:
             for series, amounts in beyond:
                 further.take(series, amounts)
+
+    def _reshape(self, wanted: Durations) -> None:
+        """Keep durations in another resolution, in memory that no daemon reads."""
+        old, size = self._durations, len(wanted.record.data)
+        values = layout.reshaped(old.shape, wanted.shape, self._values[old.sum : old.sum + old.shape.values()])
+        self.memory.data[RECORDS_OFFSET : RECORDS_OFFSET + size] = wanted.record.data
+        self._values[RECORDS_OFFSET // 8 : (RECORDS_OFFSET + size) // 8] = [0] * (size // 8)
+        for word, value in enumerate(values[1:], wanted.sum + 1):
+            self._values[word] = self.words[word] = int(value)
+        self._values[wanted.sum] = self.floats[wanted.sum] = float(values[0])
+        self._sums = self._sums - {old.sum} | {wanted.sum}
+        self._durations = wanted
 
     def _refuse(self, count: int) -> None:
         self.words[layout.RECORDS_REFUSED] += count

@@ -16,19 +16,7 @@ from typing import TYPE_CHECKING, Any, Callable, ClassVar, Type, TypeVar
 from . import layout
 from .errors import TIMEOUT
 from .layout import JOURNAL_COUNT
-from .ledger import (
-    CELLS,
-    CUTS,
-    END_OF,
-    END_OFFSET,
-    NO_SLOT,
-    SUCCESS,
-    SUCCESS_OFFSET,
-    SUM,
-    SUM_OFFSET,
-    Ledger,
-    write_end,
-)
+from .ledger import CUTS, END_OF, END_OFFSET, NO_SLOT, SUCCESS, SUCCESS_OFFSET, Ledger, write_end
 
 if TYPE_CHECKING:
     from .agent import Agent
@@ -163,7 +151,6 @@ def requests_of(owner: Agent) -> Type[Request]:
                     cell = bisect_left(CUTS, lasted)
                 while CUTS[cell] < lasted:
                     cell += 1
-                native_offset, native, classic_offset, classic = CELLS[cell]
                 ledger = self._ledger
                 try:
                     del ledger.turn
@@ -171,18 +158,19 @@ def requests_of(owner: Agent) -> Type[Request]:
                     self._end_otherwise(exception, lasted)
                     return
                 try:
-                    words, floats, values, data, free, queue = ledger.hands
+                    words, floats, values, data, free, queue, cells, total_word, total_offset = ledger.hands
+                    native_offset, native, classic_offset, classic = cells[cell]
                     write_end(
                         data, END_OFFSET,
                         classic_offset, classics := values[classic] + 1,
                         native_offset, natives := values[native] + 1,
-                        SUM_OFFSET, total := values[SUM] + lasted * 1e-9,
+                        total_offset, total := values[total_word] + lasted * 1e-9,
                         SUCCESS_OFFSET, successes := values[SUCCESS] + 1,
                         END_OF[slot],
                     )  # fmt: skip
                     values[classic] = words[classic] = classics
                     values[native] = words[native] = natives
-                    values[SUM] = floats[SUM] = total
+                    values[total_word] = floats[total_word] = total
                     values[SUCCESS] = words[SUCCESS] = successes
                     words[slot] = 0
                     words[JOURNAL_COUNT] = 0

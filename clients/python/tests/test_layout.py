@@ -1,10 +1,11 @@
+import math
 import struct
 import unittest
 from bisect import bisect_left
 from fractions import Fraction
 
 from musterd import Agent, layout
-from musterd.ledger import BOUNDS, CELLS, CUTS, SUM, Ledger
+from musterd.ledger import BOUNDS, CUTS, Durations, Ledger, Memory
 
 from . import reader
 
@@ -66,26 +67,65 @@ class Buckets(unittest.TestCase):
             self.assertEqual((classic[i], classic[i + 1]), (1, 1), bound)
 
     def test_every_bound_agrees_with_a_search_for_each_kind(self) -> None:
-        native = [2.0**-20] + [layout.upper_bound(3, i) for i in range(-159, 113)]
-        for bound in BOUNDS:
-            for value in (bound, bound * (1 - 2**-53), bound * (1 + 2**-52)):
-                _, native_word, _, classic_word = CELLS[bisect_left(BOUNDS, value)]
-                self.assertEqual(native_word - SUM - 1, min(bisect_left(native, value), 272))
-                self.assertEqual(classic_word - SUM - 274, bisect_left(layout.DURATION.bounds, value))
+        for schema in layout.DURATION_SCHEMAS:
+            durations = Durations(schema)
+            count = durations.shape.native_count
+            native = [2.0**-20] + [layout.upper_bound(schema, durations.shape.first + i) for i in range(count)]
+            self.assertEqual(native[-1], 2.0**14)
+            self.assertLessEqual({*native, *durations.shape.bounds}, {*BOUNDS})
+            for bound in BOUNDS:
+                for value in (bound, bound * (1 - 2**-53), bound * (1 + 2**-52)):
+                    _, native_word, _, classic_word = durations.cells[bisect_left(BOUNDS, value)]
+                    self.assertEqual(native_word - durations.sum - 1, min(bisect_left(native, value), count))
+                    above = bisect_left(layout.DURATION.bounds, value)
+                    self.assertEqual(classic_word - durations.sum - count - 2, above)
 
     def test_requests_find_the_cell_of_a_search_without_one(self) -> None:
         lengths = {cut + beside for cut in CUTS[:-1] for beside in (-1, 0, 1)}
         lengths |= {layout.SLICE_COUNT << shift for shift in layout.SLICE_SHIFTS}
         lengths |= {0, 10**18}
         daemonless = Agent("cells", "/nonexistent/agent.sock")
-        for lasted in sorted(lengths):
-            ledger = Ledger()
-            daemonless.request().record(ledger.free.pop(), ledger, lasted)
-            durations = reader.durations(bytes(ledger.memory.data))
-            cell = CELLS[bisect_left(CUTS, lasted)]
-            counted = [SUM + i for i, word in enumerate(durations.words) if word and i]
-            self.assertEqual(counted, [cell[1], cell[3]], lasted)
+        for schema in (3, 5):
+            durations = Durations(schema)
+            for lasted in sorted(lengths):
+                ledger = Ledger()
+                if schema != layout.DURATION_SCHEMA:
+                    ledger.adopt(Memory(), schema)
+                daemonless.request().record(ledger.free.pop(), ledger, lasted)
+                found = reader.durations(bytes(ledger.memory.data))
+                cell = durations.cells[bisect_left(CUTS, lasted)]
+                counted = [durations.sum + i for i, word in enumerate(found.words) if word and i]
+                self.assertEqual(counted, [cell[1], cell[3]], lasted)
         daemonless.close()
+
+    def test_another_resolution_keeps_every_observation(self) -> None:
+        values = [1e-9, 0.004, 0.3, 0.3, 299.0, 1e5]
+        for schema in (0, 3, 5):
+            ledger = Ledger()
+            for value in values:
+                ledger.observe(value, {})
+            ledger.adopt(Memory(), schema)
+            ledger.observe(0.3, {})
+            found = reader.durations(bytes(ledger.memory.data))
+            shape = (found.schema, found.first, len(found.native))
+            self.assertEqual(shape, (schema, 1 - (20 << schema), 34 << schema))
+            self.assertEqual((found.zero, sum(found.native), sum(found.classic)), (1, 6, 7))
+            self.assertEqual((found.native[-1], found.classic[-1]), (1, 1))
+            self.assertEqual(found.sum, sum(values) + 0.3)
+            self.assertEqual(ledger.seconds(), found.sum)
+            if schema <= 3:
+                expected = [0] * len(found.native)
+                for value in (*values, 0.3):
+                    index = math.ceil(math.log2(value) * 2**schema) - found.first
+                    if index >= 0:
+                        expected[min(index, len(expected) - 1)] += 1
+                self.assertEqual(found.native, expected)
+
+    def test_what_is_no_resolution_changes_nothing(self) -> None:
+        for schema in (None, 6, -1, True, 3.0, "5", [5]):
+            ledger = Ledger()
+            ledger.adopt(Memory(), schema)
+            self.assertEqual(reader.durations(bytes(ledger.memory.data)).schema, 3)
 
     def test_sum(self) -> None:
         self.assertEqual(recorded(0.25, 0.5, 1.0).sum, 1.75)

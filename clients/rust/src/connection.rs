@@ -24,7 +24,7 @@ const ANSWER_PATIENCE: Duration = Duration::from_secs(5);
 const FIRST_RETRY: Duration = Duration::from_millis(20);
 const LAST_RETRY: Duration = Duration::from_secs(1);
 /// How long the end of an agent may wait for its first handshake.
-const LAST_WORDS: Duration = Duration::from_millis(200);
+const LAST_WORDS: Duration = Duration::from_secs(2);
 /// After a refusal: room may have been made, or an operator may have changed the daemon's settings.
 const REFUSED_RETRY: Duration = Duration::from_secs(60);
 

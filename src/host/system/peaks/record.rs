@@ -54,7 +54,7 @@ impl Record {
     pub(super) fn emit(&self, place: usize, labels: &[(&str, &str)], batch: &mut Batch) {
         let Some(Tally { bounds, counts, sum }) = self.tallies.get(place) else { return };
         if counts.iter().any(|count| *count > 0) {
-            batch.histogram(labels, &Histogram { bounds, counts, sum: *sum, native: None });
+            batch.histogram(labels, &Histogram { bounds, counts, sum: *sum });
         }
     }
 

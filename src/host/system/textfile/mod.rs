@@ -185,7 +185,7 @@ fn emit_family(
             match value {
                 Value::Number(number) => batch.sample_with(labels, *number),
                 Value::Histogram { bounds, counts, sum } => {
-                    let histogram = Histogram { bounds, counts, sum: *sum, native: None };
+                    let histogram = Histogram { bounds, counts, sum: *sum };
                     batch.histogram_with(labels, &histogram);
                 }
                 Value::Summary { quantiles, sum, count } => {
