@@ -86,15 +86,15 @@ class Buckets(unittest.TestCase):
         lengths |= {0, 10**18}
         daemonless = Agent("cells", "/nonexistent/agent.sock")
         for schema in (3, 5):
-            durations = Durations(schema)
+            durations, ledger = Durations(schema), Ledger()
+            ledger.adopt(Memory(), schema)
+            words = range(durations.sum + 1, durations.sum + durations.shape.values())
             for lasted in sorted(lengths):
-                ledger = Ledger()
-                if schema != layout.DURATION_SCHEMA:
-                    ledger.adopt(Memory(), schema)
+                before = ledger.words[words.start : words.stop].tolist()
                 daemonless.request().record(ledger.free.pop(), ledger, lasted)
-                found = reader.durations(bytes(ledger.memory.data))
+                after = ledger.words[words.start : words.stop].tolist()
                 cell = durations.cells[bisect_left(CUTS, lasted)]
-                counted = [durations.sum + i for i, word in enumerate(found.words) if word and i]
+                counted = [word for word, old, new in zip(words, before, after) if old != new]
                 self.assertEqual(counted, [cell[1], cell[3]], lasted)
         daemonless.close()
 
