@@ -27,7 +27,7 @@ place_all() { # MODE DESTINATION SOURCE
     if [ -d "$source" ]; then
         while IFS= read -r file; do
             place "$mode" "$source/$file" "$to$(basename "$source")/$file"
-        done < <(cd "$source" && find . -type f -not -path '*/__pycache__/*' -printf '%P\n' | LC_ALL=C sort)
+        done < <(cd "$source" && find . -type f -not -path '*/__pycache__/*' -not -name .gitignore -printf '%P\n' | LC_ALL=C sort)
     elif [ "${to%/}" = "$to" ]; then
         place "$mode" "$source" "$to"
     else

@@ -20,7 +20,7 @@ check() { # TEXT COMMAND...
 }
 
 lintian_is_silent() {
-    lintian --allow-root --fail-on error,warning --no-tag-display-limit "$out"/*.deb
+    lintian --allow-root --fail-on error,warning --tag-display-limit 0 "$out"/*.deb
 }
 rpmlint_is_silent() {
     local said
@@ -50,6 +50,16 @@ configuration_is_kept() {
     wanted=$(printf '%s\n' /etc/musterd/conf.d/README /etc/musterd/musterd.toml)
     diff <(dpkg-deb -I "$out"/musterd_*.deb conffiles | LC_ALL=C sort) - <<<"$wanted" &&
         diff <(rpm -qpc "$out"/musterd-*.rpm 2>/dev/null) - <<<"$wanted"
+}
+
+# All that Git has of it, hidden files too; as it is.
+monitoring_is_there() {
+    local name
+    (cd "$top" && git ls-files monitoring | grep -v '/.gitignore$') >"$scratch/monitoring"
+    [ -s "$scratch/monitoring" ] || { echo "nothing is below monitoring/"; return 1; }
+    while read -r name; do
+        cmp "$top/$name" "$root/usr/share/musterd/$name" || return 1
+    done <"$scratch/monitoring"
 }
 
 # Lines longer than a page's width are the shipped file's, and what mandoc says of style is no fault.
@@ -83,6 +93,7 @@ no_path_of_the_builder() {
 check "both kinds of package have the same files" same_files
 root=$scratch/deb/deb
 check "configuration, and nothing else, is kept" configuration_is_kept
+check "monitoring/ is in the packages" monitoring_is_there
 check "lintian" lintian_is_silent
 check "rpmlint" rpmlint_is_silent
 for page in "$root"/usr/share/man/man?/*.gz; do

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# life.sh deb|rpm - runs as root on the machines that packages.sh boots: installation, upgrade, downgrade,
+# life.sh deb|rpm - runs as root on the machines deb and rpm that run.sh boots: installation, upgrade, downgrade,
 # removal, installation again, a configuration with a fault, and the end.
 # shellcheck disable=SC2317 # functions are called by `check`
 set -euo pipefail
@@ -34,7 +34,10 @@ runs() { systemctl is-active musterd.service musterd.socket && eventually fetch;
 enabled() { systemctl is-enabled musterd.service musterd.socket; }
 main_pid() { property musterd.service MainPID; }
 is_running_as() { [ "$(main_pid)" = "$1" ]; }
-agent_pid_is() { is probe MainPID "$1"; }
+# One agent that reports, and one that systemd runs from the package's template.
+kept=musterd-agent@kept.service
+agent_pids() { property probe MainPID; property "$kept" MainPID; }
+agents_are() { [ "$(agent_pids)" = "$1" ] || { echo "pids were $1, are $(agent_pids)"; return 1; }; }
 
 requests() {
     fetch
@@ -51,15 +54,15 @@ says() {
     return 1
 }
 
-# The daemon is another process, the agent the same, and its counts go on.
-goes_on() { # OLD_DAEMON AGENT REQUESTS
-    runs && ! is_running_as "$1" && agent_pid_is "$2" && eventually more_requests_than "$3"
+# The daemon is another process, the agents are the same, and counts go on.
+goes_on() { # OLD_DAEMON AGENTS REQUESTS
+    runs && ! is_running_as "$1" && agents_are "$2" && eventually more_requests_than "$3"
 }
 change_version() { # TO TEXT
-    local daemon agent requests
-    daemon=$(main_pid) agent=$(property probe MainPID) requests=$(requests)
+    local daemon agents requests
+    daemon=$(main_pid) agents=$(agent_pids) requests=$(requests)
     check "$2" put "$1"
-    check "$2: the agent and its counters go on" goes_on "$daemon" "$agent" "$requests"
+    check "$2: the agents and their counters go on" goes_on "$daemon" "$agents" "$requests"
     check "$2: it is enabled" enabled
 }
 
@@ -95,6 +98,11 @@ check "the program is there for all" runuser -u nobody -- musterd --version
 
 systemd-run --quiet --unit=probe -E PYTHONPATH="$python_path" python3 -B /srv/system/agent.py probe /run/probe.json
 check "an agent reports" eventually more_requests_than 0
+printf '[[agent]]\nname = "kept"\ncommand = ["sleep", "1000000"]\nautostart = false\n' >/etc/musterd/conf.d/agents.toml
+check "a definition of an agent is taken" systemctl reload musterd.service
+check "its unit starts" systemctl start "$kept"
+check "as the user that the package has made" test "$(stat -c %U "/proc/$(property "$kept" MainPID)")" = musterd-agent
+check "the daemon sees it" eventually scrape_has '^agent_up\{agent="kept"\} 1$'
 
 change_version new "an upgrade"
 check "a configuration that nobody has changed is the new one" is_as_shipped
@@ -134,8 +142,9 @@ counted=$(requests)
 
 check "removal" take
 check "nothing of it is left to run" gone
+check "nor an agent that systemd has run" not pgrep -af 'sleep 1000000'
 check "the totals stay" test -s /var/lib/musterd/agents.json
-check "the user stays" getent passwd musterd
+check "the users stay" getent passwd musterd musterd-agent
 if [ "$format" = deb ]; then check "the configuration stays" grep -qx 'max_scrapes = 17' "$config"; else
     check "the changed configuration is kept beside" grep -qx 'max_scrapes = 17' "$config.rpmsave"
 fi
@@ -155,8 +164,10 @@ check "the totals are there: $counted" requests_are "$counted"
 if [ "$format" = deb ]; then
     check "purge" apt purge musterd python3-musterd
     check "nothing of it runs" gone
-    check "no user" not getent passwd musterd
-    check "no group" not getent group musterd
+    for user in musterd musterd-agent; do
+        check "no user $user" not getent passwd "$user"
+        check "no group $user" not getent group "$user"
+    done
     check "no unit is asked for" not ls /etc/systemd/system/*/musterd*
     for path in /etc/musterd /var/lib/musterd /run/musterd /usr/lib/python3/dist-packages/musterd; do
         check "no $path" not test -e "$path"

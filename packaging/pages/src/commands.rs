@@ -46,8 +46,9 @@ fn add(command: &Command, date: &str, pages: &mut Vec<(String, String)>) -> Resu
     let mut text = Vec::new();
     man.render(&mut text).map_err(|error| error.to_string())?;
     let text = String::from_utf8(text).map_err(|error| error.to_string())?;
-    // The library's heading for what a command's help ends with.
-    pages.push((man.get_filename(), text.replace(".SH EXTRA\n", ".SH NOTES\n")));
+    // The library's heading for what a command's help ends with, and its way to a new paragraph.
+    let text = text.replace(".SH EXTRA\n", ".SH NOTES\n").replace(".br\n\n.br\n", ".sp\n");
+    pages.push((man.get_filename(), text));
     for inner in command.get_subcommands().filter(|inner| !inner.is_hide_set()) {
         add(inner, date, pages)?;
     }

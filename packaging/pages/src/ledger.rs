@@ -7,6 +7,9 @@ use crate::page;
 use clap_mangen::roff::{Inline, Roff, bold, italic, roman};
 use pulldown_cmark::{CodeBlockKind, Event, HeadingLevel, Options, Parser, Tag, TagEnd};
 
+/// Where packages have the documents of `docs/`.
+const DOCUMENTS: &str = "/usr/share/doc/musterd";
+
 /// The page.
 ///
 /// # Errors
@@ -39,7 +42,11 @@ struct Writer {
     /// The number of the next entry, in a list that has numbers.
     list: Option<u64>,
     in_item: bool,
+    /// Whether a heading stands right above, which begins a paragraph by itself.
+    below_heading: bool,
     in_code: bool,
+    /// Where the link leads that is being read.
+    link: String,
     /// Cells of the row that is being read.
     row: Vec<Vec<Inline>>,
 }
@@ -77,29 +84,32 @@ impl Writer {
 
     fn start(&mut self, tag: Tag<'_>) -> Result<(), String> {
         match tag {
-            Tag::Paragraph if !self.in_item => {
-                self.page.control("PP", []);
-            }
+            Tag::Paragraph if !self.in_item => self.begin_paragraph(),
             Tag::Paragraph | Tag::Heading { .. } | Tag::TableCell => {}
             Tag::CodeBlock(CodeBlockKind::Indented) => {
                 self.in_code = true;
-                self.page.control("PP", []).control("RS", ["4"]).control("nf", []);
+                self.begin_paragraph();
+                self.page.control("RS", ["4"]).control("nf", []);
             }
             Tag::Emphasis => self.face = Face::Italic,
             Tag::Strong => self.face = Face::Bold,
+            Tag::Link { dest_url, .. } if is_neighbour(&dest_url) => {
+                self.link = format!("{DOCUMENTS}/{dest_url}");
+            }
             Tag::List(first) => self.list = first,
             Tag::Item => {
                 let mark =
                     self.list.map_or_else(|| "\\(bu".to_owned(), |number| format!("{number}."));
                 self.list = self.list.map(|number| number + 1);
                 self.in_item = true;
+                self.below_heading = false;
                 self.page.control("IP", [mark.as_str(), "4"]);
             }
             Tag::Table(columns) => {
                 // The last column takes the room that there is.
                 let format = format!("{}lx.", "l ".repeat(columns.len().saturating_sub(1)));
-                self.page.control("PP", []).control("TS", []).text([roman("allbox;")]);
-                self.page.text([roman(format)]);
+                self.begin_paragraph();
+                self.page.control("TS", []).text([roman("allbox;")]).text([roman(format)]);
             }
             Tag::TableHead | Tag::TableRow => {}
             other => return Err(format!("docs/ledger.md: {other:?} has no form in a man page")),
@@ -112,6 +122,7 @@ impl Writer {
             TagEnd::Heading(HeadingLevel::H1) => {
                 self.line.clear();
                 page::heading(&mut self.page, "DESCRIPTION");
+                self.below_heading = true;
             }
             TagEnd::Heading(level) => {
                 let title = plain(&std::mem::take(&mut self.line));
@@ -120,6 +131,7 @@ impl Writer {
                     _ => ("SS", title),
                 };
                 self.page.control(name, [title.as_str()]);
+                self.below_heading = true;
             }
             TagEnd::Paragraph => {
                 self.page.text(std::mem::take(&mut self.line));
@@ -129,6 +141,10 @@ impl Writer {
                 self.page.control("fi", []).control("RE", []);
             }
             TagEnd::Emphasis | TagEnd::Strong => self.face = Face::Roman,
+            TagEnd::Link => {
+                let file = italic(std::mem::take(&mut self.link));
+                self.line.extend([roman(" ("), file, roman(")")]);
+            }
             TagEnd::List(_) => self.list = None,
             TagEnd::Item => {
                 if !self.line.is_empty() {
@@ -146,6 +162,12 @@ impl Writer {
         Ok(())
     }
 
+    fn begin_paragraph(&mut self) {
+        if !std::mem::take(&mut self.below_heading) {
+            self.page.control("PP", []);
+        }
+    }
+
     /// Cells as blocks of text, which are broken into lines as paragraphs are.
     fn write_row(&mut self) {
         let mut mark = "T{";
@@ -158,6 +180,11 @@ impl Writer {
         }
         self.page.text([roman("T}")]);
     }
+}
+
+/// Whether a link leads to another document of `docs/`.
+fn is_neighbour(link: &str) -> bool {
+    !link.contains(['/', '#']) && link.ends_with(".md")
 }
 
 fn plain(line: &[Inline]) -> String {
@@ -198,6 +225,14 @@ mod tests {
         let wanted =
             ".TS\nallbox;\nl lx.\nT{\na\nT}\tT{\nb\nT}\nT{\n1\nT}\tT{\n\\fBx\\fR y\nT}\n.TE\n";
         assert!(shown.contains(wanted), "{shown}");
+    }
+
+    #[test]
+    fn a_link_to_another_document_says_where_that_is_installed() {
+        let shown = page("# T\n\nSee [lines](lines.md).\n", DATE).unwrap();
+        assert!(shown.contains("See lines (\\fI/usr/share/doc/musterd/lines.md\\fR)."), "{shown}");
+        let error = page("# T\n\n[elsewhere](https://example.com/)\n", DATE).unwrap_err();
+        assert!(error.contains("has no form"), "{error}");
     }
 
     #[test]

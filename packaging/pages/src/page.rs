@@ -12,6 +12,8 @@ pub(crate) const MANUAL: &str = "musterd manual";
 pub(crate) fn begin(name: &str, section: &str, date: &str, about: &str) -> Roff {
     let mut page = Roff::new();
     page.control("TH", [name, section, date, SOURCE, MANUAL]);
+    // Expressions and paths are too long for lines that end evenly.
+    page.control("ad", ["l"]);
     heading(&mut page, "NAME");
     page.text([roman(format!("{name} - {about}"))]);
     page
