@@ -5,6 +5,8 @@ mod node;
 
 use musterd_client::{Agent, Status};
 use node::{Node, until};
+use std::io::Write;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 fn agent(node: &Node, name: &str) -> Agent {
@@ -84,14 +86,17 @@ fn what_is_wrong_is_told_everywhere_and_logged_once() {
 #[test]
 fn an_agent_that_was_lost_is_starting_until_it_has_stayed() {
     let node = Node::start("[agents.health]\nrecover_after = '500ms'");
-    // Ends without a word: the child takes its own life.
-    let lost = std::process::Command::new(env!("CARGO_BIN_EXE_musterd"))
+    // Ends without a word, once it is known: its child kills it.
+    let mut lost = Command::new(env!("CARGO_BIN_EXE_musterd"))
         .args(["report", "--agent", "frail", "--socket"])
         .arg(node.socket())
-        .args(["--", "sh", "-c", "kill -9 $PPID"])
-        .status()
+        .args(["--", "sh", "-c", "read line; kill -9 $PPID"])
+        .stdin(Stdio::piped())
+        .spawn()
         .unwrap();
-    assert_eq!(lost.code(), None);
+    until("it is known", || !described(&node, "frail").is_null());
+    lost.stdin.take().unwrap().write_all(b"\n").unwrap();
+    assert_eq!(lost.wait().unwrap().code(), None);
     until_it_is(&node, "frail", "lost", "its process ended without a word (process ");
     let back = agent(&node, "frail");
     until_it_is(&node, "frail", "starting", "back for ");
