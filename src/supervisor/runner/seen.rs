@@ -25,6 +25,10 @@ pub(super) struct Seen {
     main_pid: u32,
     /// `ExecMainStartTimestampMonotonic`: which of the service's runs is the last one.
     run: u64,
+    /// `ExecMainPID`: its process, which may have ended.
+    last_pid: u32,
+    /// `ActiveEnterTimestampMonotonic`: when it was last up.
+    up: u64,
     /// `ExecMainCode`
     code: i32,
     /// `ExecMainStatus`
@@ -60,6 +64,14 @@ impl Seen {
             Some(Variant::Str(text)) => text.as_str().to_owned(),
             _ => String::new(),
         };
+        let pid = |name: &str| match properties.get(name) {
+            Some(Variant::U32(pid)) => *pid,
+            _ => 0,
+        };
+        let time = |name: &str| match properties.get(name) {
+            Some(Variant::U64(time)) => *time,
+            _ => 0,
+        };
         let number = |name: &str| match properties.get(name) {
             Some(Variant::I32(number)) => *number,
             _ => 0,
@@ -67,14 +79,10 @@ impl Seen {
         Self {
             active: text("ActiveState"),
             sub: text("SubState"),
-            main_pid: match properties.get("MainPID") {
-                Some(Variant::U32(pid)) => *pid,
-                _ => 0,
-            },
-            run: match properties.get("ExecMainStartTimestampMonotonic") {
-                Some(Variant::U64(time)) => *time,
-                _ => 0,
-            },
+            main_pid: pid("MainPID"),
+            run: time("ExecMainStartTimestampMonotonic"),
+            last_pid: pid("ExecMainPID"),
+            up: time("ActiveEnterTimestampMonotonic"),
             code: number("ExecMainCode"),
             status: number("ExecMainStatus"),
             text: text("StatusText"),
@@ -85,6 +93,11 @@ impl Seen {
     /// Which of the service's runs is the last one; 0 before the first.
     pub(super) const fn run(&self) -> u64 {
         self.run
+    }
+
+    /// The process of the last run, if its program was loaded, however soon it has ended since.
+    pub(super) fn has_run(&self) -> Option<u32> {
+        (self.run != 0 && self.up >= self.run).then_some(self.last_pid)
     }
 
     /// Where the service is.
@@ -149,6 +162,14 @@ mod tests {
         ] {
             assert_eq!(seen(active, sub, pid, code, status).place(), place, "{active} {sub}");
         }
+    }
+
+    #[test]
+    fn a_program_that_ended_at_once_has_run() {
+        let over = Seen { last_pid: 9, up: 6, ..seen("activating", "auto-restart", 0, EXITED, 0) };
+        assert_eq!(over.has_run(), Some(9));
+        assert_eq!(Seen { up: 4, ..over.clone() }.has_run(), None, "that was the run before");
+        assert_eq!(Seen { run: 0, up: 0, ..over }.has_run(), None);
     }
 
     #[test]

@@ -110,7 +110,9 @@ impl Unit {
                 Place::Runs { pid, run } => return Ok(self.process(pid, run)),
                 // Until its process has been made, what is seen is the run before.
                 Place::Waits(_) | Place::Down(_) if ![0, before.run()].contains(&seen.run()) => {
-                    return Err(seen.why_not_started());
+                    // It may have ended before anybody looked.
+                    let process = seen.has_run().map(|pid| self.process(pid, seen.run()));
+                    return process.ok_or_else(|| seen.why_not_started());
                 }
                 _ => match timeout_at(end, changes.next()).await {
                     Ok(change) => change.map_err(failed)?,
