@@ -71,7 +71,7 @@ def prometheus(directory: str) -> Dict[str, Callable[[Agent, int], None]]:
     except ImportError:
         return {}
     requests = Counter("requests_total", "Finished requests.", ["status"])
-    durations = Histogram("request_duration_seconds", "Durations.", buckets=layout.DURATION.bounds)
+    durations = Histogram("request_duration_seconds", "Durations.", buckets=layout.DURATION_BOUNDS)
     success = requests.labels("success")
 
     def as_documented(_: Agent, count: int) -> None:

@@ -13,9 +13,9 @@ import os
 import sys
 import threading
 import weakref
+from functools import partial
 from time import monotonic_ns
 from types import TracebackType
-from functools import partial
 from typing import Any, Callable, Dict, Sequence, Tuple, Type, TypeVar, Union
 
 from . import layout

@@ -10,7 +10,7 @@ import functools
 import math
 import struct
 from bisect import bisect_left
-from typing import Mapping, NamedTuple, Sequence, Tuple
+from typing import Any, Mapping, NamedTuple, Sequence, Tuple
 
 MAGIC = b"MUSTERDL"
 VERSION = 1
@@ -67,23 +67,22 @@ class Shape(NamedTuple):
         return 2 + self.native_count + len(self.bounds) + 1
 
 
-# Resolutions of the durations that a daemon may ask for, and the one it has without asking.
+# Resolutions of the durations of requests that a daemon may ask for, and the one that they have unasked.
 DURATION_SCHEMAS = range(6)
 DURATION_SCHEMA = 3
+DURATION_BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
 
 
 def duration(schema: int) -> Shape:
-    """The shape of the durations of requests: 1 µs to 4.5 h."""
+    """The shape of the durations of requests, 1 µs to 4.5 h, in one of `DURATION_SCHEMAS`."""
     return Shape(
         schema=schema,
         first=1 - (20 << schema),
         native_count=34 << schema,
         zero_threshold=2.0**-20,
-        bounds=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300),
+        bounds=DURATION_BOUNDS,
     )
 
-
-DURATION = duration(DURATION_SCHEMA)
 
 CALLS = Shape(
     schema=3,
@@ -110,10 +109,10 @@ def record(
     unit: str = "",
     room: int = 0,
 ) -> Record:
-    """Write a record with values zero, and room for so many of them in all. Label values and the help text
-    are cut to what a ledger allows.
+    """Write a record with values zero. Label values and the help text are cut to what a ledger allows.
 
-    Raises ValueError if the name, the unit, or the labels do not fit.
+    It is as long as if it had `room` values, if those are more: then a shape with more of them can still
+    take its place. Raises ValueError if the name, the unit, or the labels do not fit.
     """
     strings = name.encode("utf-8", "replace")
     name_length = len(strings)
@@ -204,29 +203,17 @@ def cells(shape: Shape, values: int) -> tuple[list[float], list[Cell]]:
     return cuts, found
 
 
-def reshaped(old: Shape, new: Shape, values: Sequence[float]) -> list[float]:
-    """The values of a histogram in the buckets of another that has the same bounds.
+def reshaped(old: Shape, new: Shape, values: Sequence[Any]) -> list[Any]:
+    """The values of a histogram in the buckets of another schema, for the same range and bounds.
 
-    What a bucket has counted goes where its middle lies: into the right one where that is coarser.
+    What a bucket has counted goes to where its middle lies: exact where the new buckets are coarser.
     """
     natives = [new.zero_threshold] + [upper_bound(new.schema, new.first + i) for i in range(new.native_count)]
     middle = 2 / (1 + 2 ** (2.0**-old.schema))
-    found = [values[0], values[1]] + [0] * new.native_count + list(values[2 + old.native_count :])
-    for place in range(old.native_count):
-        count = values[2 + place]
-        if count and place + 1 == old.native_count:  # what lies above it is in the last bucket, too
+    found = [*values[:2], *[0] * new.native_count, *values[2 + old.native_count :]]
+    for place, count in enumerate(values[2 : 2 + old.native_count]):
+        if place + 1 == old.native_count:  # it holds what lies above the range as well
             found[1 + new.native_count] += count
         elif count:
             found[1 + bisect_left(natives, middle * upper_bound(old.schema, old.first + place))] += count
     return found
-
-
-# A duration in nanoseconds finds its cell without a search: there are so many slices of 2^shift
-# nanoseconds for each of these shifts, and one that is shorter than a bucket is wide holds one cut at most.
-SLICE_COUNT = 2048
-SLICE_SHIFTS = (7, 14, 21)
-
-
-def slices(cuts: list[int], shift: int) -> list[int]:
-    """For each slice of 2^shift nanoseconds the place of its begin among the cuts, in nanoseconds."""
-    return [bisect_left(cuts, number << shift) for number in range(SLICE_COUNT)]

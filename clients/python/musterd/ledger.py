@@ -12,11 +12,9 @@ there leaves neither half an update nor a lost turn.
 
 from __future__ import annotations
 
-import math
 import mmap
 import os
 import struct
-import sys
 import threading
 from bisect import bisect_left
 from collections import deque
@@ -24,6 +22,7 @@ from time import monotonic_ns, sleep
 from typing import Any, Callable, Dict, Mapping, NamedTuple, Tuple, Union
 
 from . import layout
+from .durations import Durations, durations_of
 from .layout import JOURNAL_COUNT, JOURNAL_OFFSET, RECORDS_END, RECORDS_OFFSET
 
 STATUSES = ("success", "error", "timeout", "cancelled")
@@ -54,31 +53,6 @@ def requests_series(status: str) -> Series:
     return "agent_requests_total", (("status", status),)
 
 
-# Every ledger begins with the same records, so these words are the same in every ledger. The record of
-# the durations has room for the finest resolution that a daemon may ask for, whose bounds are those of every
-# coarser one as well.
-_FINEST = layout.duration(layout.DURATION_SCHEMAS[-1])
-BOUNDS, _ = layout.cells(_FINEST, 0)
-# The same cuts for whole nanoseconds, and one that nothing lies above.
-CUTS = [*(math.floor(bound * 1e9) for bound in BOUNDS), sys.maxsize]
-
-
-class Durations:
-    """The durations of requests in one resolution: their record, and where each of them counts."""
-
-    def __init__(self, schema: int) -> None:
-        self.shape = layout.duration(schema)
-        name, room = "agent_request_duration_seconds", _FINEST.values()
-        self.record = layout.record(layout.HISTOGRAM, name, {}, self.shape, room=room)
-        self.sum = (RECORDS_OFFSET + self.record.values_offset) // 8
-        bounds, found = layout.cells(self.shape, self.sum)
-        # For each part that `BOUNDS` cut the range into.
-        self.cells = [found[bisect_left(bounds, bound)] for bound in [*BOUNDS, math.inf]]
-
-
-_DURATIONS = Durations(layout.DURATION_SCHEMA)
-
-
 class Declaration(NamedTuple):
     """What all series of one name have in common."""
 
@@ -101,18 +75,24 @@ KNOWN = {name: _CALLS for name in (LLM_DURATION, FIRST_TOKEN, TOOL_DURATION)}
 _COUNTER = Declaration()
 
 
-def _base() -> tuple[bytes, dict[str, int]]:
-    data, words = _DURATIONS.record.data, {}
+# Every ledger begins with the same records: the durations, as long in every resolution, and then these. So
+# their words are the same in every ledger.
+_DURATIONS = durations_of(layout.DURATION_SCHEMA)
+_REQUESTS_OFFSET = RECORDS_OFFSET + len(_DURATIONS.record.data)
+
+
+def _requests() -> tuple[bytes, dict[str, int]]:
+    data, words = b"", {}
     for status in STATUSES:
         name, labels = requests_series(status)
         record = layout.record(layout.COUNTER, name, dict(labels))
-        words[status] = (RECORDS_OFFSET + len(data) + record.values_offset) // 8
+        words[status] = (_REQUESTS_OFFSET + len(data) + record.values_offset) // 8
         data += record.data
     return data, words
 
 
-_BASE, REQUESTS = _base()
-BASE_END = RECORDS_OFFSET + len(_BASE)
+_REQUESTS_DATA, REQUESTS = _requests()
+BASE_END = _REQUESTS_OFFSET + len(_REQUESTS_DATA)
 
 _FIRST_SLOT = layout.SLOTS_OFFSET // 8
 _SLOTS = range(_FIRST_SLOT, _FIRST_SLOT + layout.SLOT_COUNT)
@@ -187,14 +167,16 @@ class Ledger:
         ready: bool = True,
         declared: Mapping[str, Declaration] = KNOWN,
         further: Callable[[], Ledger | None] = lambda: None,
+        durations: Durations = _DURATIONS,
     ) -> None:
-        """`further` gives the ledger that takes what finds no room in this one."""
+        """`further` gives the ledger that takes what finds no room in this one; `durations` holds until the
+        daemon wants others."""
         self._declared = declared
         self._further = further
         self.free: list[int] = []
         self.turn: None = None
         self._queue: deque[Callable[[], None]] = deque()
-        self._start(Memory())
+        self._start(Memory(), durations)
         if ready:
             self.make_ready()
 
@@ -202,30 +184,35 @@ class Ledger:
         """Let requests take slots: until then `free` is empty, which sends the first to the slow path."""
         self.free.extend(reversed(_SLOTS))
 
-    def _start(self, memory: Memory) -> None:
+    def _start(self, memory: Memory, durations: Durations) -> None:
         """Begin from zero in local memory."""
         self._series: Dict[Series, int] = {requests_series(s): word for s, word in REQUESTS.items()}
-        # What the words hold, up to the end of the records: a list is read faster than the memory.
-        self._values: list[Any] = [0] * (BASE_END // 8)
-        self._durations = _DURATIONS
-        self._values[_DURATIONS.sum] = 0.0
-        # The words that hold fractions.
-        self._sums = {_DURATIONS.sum}
-        memory.data[RECORDS_OFFSET:BASE_END] = _BASE
-        memory.words[RECORDS_END] = BASE_END
-        self._use(memory)
+        values: list[Any] = [0] * (BASE_END // 8)
+        values[durations.sum] = 0.0
+        memory.data[RECORDS_OFFSET:BASE_END] = durations.record.data + _REQUESTS_DATA
+        self._use(memory, values, {durations.sum}, durations)
 
-    def _use(self, memory: Memory) -> None:
+    def _use(self, memory: Memory, values: list[Any], sums: set[int], durations: Durations) -> None:
+        """Publish the records in `memory`, and count there from now on.
+
+        These stores call nothing, so that from CPython 3.10 on no signal handler runs between them.
+        """
+        memory.words[RECORDS_END] = 8 * len(values)
         self.memory = memory
         self._data = memory.data
         self.floats = memory.floats
         self.words = memory.words
-        # What the end of a request needs, to be taken at once, by whoever has the turn.
-        durations = self._durations
+        # What the words hold, up to the end of the records: a list is read faster than the memory.
+        self._values = values
+        # The words that hold fractions.
+        self._sums = sums
+        self._durations = durations
+        # What the end of a request needs, to be taken at once. It is taken with the turn and replaced with
+        # the turn: so nobody counts by the words of one resolution in a record of another.
         self.hands = (
-            self.words, self.floats, self._values, self._data, self.free, self._queue,
-            durations.cells, durations.sum, 8 * durations.sum,
-        )  # fmt: skip
+            *(memory.words, memory.floats, values, self.free, self._queue),
+            *(durations.slices, durations.cuts, durations.cells, durations.sum, 8 * durations.sum),
+        )
 
     # All changes but the usual end of a request are queued, and done at once if nobody else is writing.
 
@@ -258,10 +245,10 @@ class Ledger:
         self._perform(lambda: self._take(series, amounts))
 
     def adopt(self, memory: Memory, duration_schema: object = None) -> None:
-        """Move to a new ledger of the daemon's, with all counts, and durations of the schema that it wants."""
-        wanted = None
+        """Move to a new ledger of the daemon's, with all counts; durations get the schema that it wants."""
+        wanted = self._durations
         if type(duration_schema) is int and duration_schema in layout.DURATION_SCHEMAS:
-            wanted = Durations(duration_schema)
+            wanted = durations_of(duration_schema)
         self._perform(lambda: self._adopt(memory, wanted))
 
     def close(self) -> None:
@@ -272,7 +259,7 @@ class Ledger:
         """Let go of the memory in a forked child, whose parent goes on using it."""
         self.turn = None
         self._queue.clear()
-        self._start(Memory())
+        self._start(Memory(), self._durations)
 
     def total(self, series: Series) -> int:
         """What `series` has counted."""
@@ -285,7 +272,7 @@ class Ledger:
 
     def successor(self) -> Ledger:
         """A ledger that begins from zero after this one has been closed by the daemon; gauges go on."""
-        ledger = Ledger(True, self._declared, self._further)
+        ledger = Ledger(True, self._declared, self._further, self._durations)
         for series, word in list(self._series.items()):
             if word and self._declaration(series).kind == layout.GAUGE:
                 ledger.set(series, self._values[word])
@@ -301,7 +288,9 @@ class Ledger:
 
     def seconds(self) -> float:
         """Sum of all durations."""
-        return float(self._values[self._durations.sum])
+        # Taken at once, since the caller has no turn.
+        _, _, values, *_, sum, _ = self.hands
+        return float(values[sum])
 
     def _perform(self, change: Callable[[], None]) -> None:
         self._queue.append(change)
@@ -357,9 +346,9 @@ class Ledger:
             further.add(elsewhere)
 
     def _observe(self, seconds: float, amounts: Amounts, slot: int) -> None:
-        durations = self._durations
-        _, native, _, classic = durations.cells[bisect_left(BOUNDS, seconds)]
-        self._add({**amounts, durations.sum: seconds, native: 1, classic: 1}, slot)
+        # Looked up with the turn: until then another resolution may have come.
+        _, native, _, classic = self._durations.cells[bisect_left(self._durations.bounds, seconds)]
+        self._add({**amounts, self._durations.sum: seconds, native: 1, classic: 1}, slot)
 
     def _observe_in(self, series: Series, value: float) -> None:
         word, declared = self._word(series), self._declaration(series)
@@ -421,9 +410,7 @@ class Ledger:
             self._sums.add(word)
         return word
 
-    def _adopt(self, memory: Memory, wanted: Durations | None) -> None:
-        if wanted is not None and wanted.shape != self._durations.shape:
-            self._reshape(wanted)
+    def _adopt(self, memory: Memory, wanted: Durations) -> None:
         end = BASE_END
         beyond: list[tuple[Series, list[Any]]] = []
         for series, word in self._series.items():
@@ -434,17 +421,19 @@ class Ledger:
                 end = max(end, after)
             elif word:
                 beyond.append((series, self._values[word:after_word]))
-                self._series[series] = 0
-                self._sums.discard(word)
         old, new = self.memory, memory
         new.data[layout.SLOTS_OFFSET : RECORDS_OFFSET] = old.data[layout.SLOTS_OFFSET : RECORDS_OFFSET]
         for word in _CARRIED:
             new.words[word] = old.words[word]
         new.data[RECORDS_OFFSET:end] = old.data[RECORDS_OFFSET:end]
+        values, sums = self._values[: end // 8], {word for word in self._sums if 8 * word < end}
+        if wanted is not self._durations:
+            self._reshape(new, values, wanted)
+            sums = sums - {self._durations.sum} | {wanted.sum}
         _release()
-        new.words[RECORDS_END] = end
-        del self._values[end // 8 :]
-        self._use(new)
+        self._use(new, values, sums, wanted)
+        for series, _ in beyond:
+            self._series[series] = 0
         # A request takes its slot without the turn: it may just have taken one in the old memory.
         # Those that look at `words` from now on see the new one (see `Request.__enter__`).
         for slot in _SLOTS:
@@ -457,17 +446,16 @@ class Ledger:
             for series, amounts in beyond:
                 further.take(series, amounts)
 
-    def _reshape(self, wanted: Durations) -> None:
-        """Keep durations in another resolution, in memory that no daemon reads."""
-        old, size = self._durations, len(wanted.record.data)
-        values = layout.reshaped(old.shape, wanted.shape, self._values[old.sum : old.sum + old.shape.values()])
-        self.memory.data[RECORDS_OFFSET : RECORDS_OFFSET + size] = wanted.record.data
-        self._values[RECORDS_OFFSET // 8 : (RECORDS_OFFSET + size) // 8] = [0] * (size // 8)
-        for word, value in enumerate(values[1:], wanted.sum + 1):
-            self._values[word] = self.words[word] = int(value)
-        self._values[wanted.sum] = self.floats[wanted.sum] = float(values[0])
-        self._sums = self._sums - {old.sum} | {wanted.sum}
-        self._durations = wanted
+    def _reshape(self, new: Memory, values: list[Any], wanted: Durations) -> None:
+        """Bring the durations among `values` into another resolution, and into memory that the daemon does
+        not read yet."""
+        was, first, end = self._durations, RECORDS_OFFSET // 8, _REQUESTS_OFFSET // 8
+        counts = layout.reshaped(was.shape, wanted.shape, values[was.sum : end])
+        values[first:end] = [0] * (wanted.sum - first) + counts
+        new.data[RECORDS_OFFSET:_REQUESTS_OFFSET] = wanted.record.data
+        new.floats[wanted.sum] = counts[0]
+        for word, count in enumerate(counts[1:], wanted.sum + 1):
+            new.words[word] = count
 
     def _refuse(self, count: int) -> None:
         self.words[layout.RECORDS_REFUSED] += count
@@ -485,4 +473,4 @@ class Ledger:
 
     def _close(self) -> None:
         self.words[layout.CLOSED] = 1
-        self._start(Memory())
+        self._start(Memory(), self._durations)

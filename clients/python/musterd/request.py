@@ -14,17 +14,15 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Callable, ClassVar, Type, TypeVar
 
 from . import layout
+from .durations import LONG, LONG_END, LONGER, LONGER_END, SHORT, SHORT_END
 from .errors import TIMEOUT
 from .layout import JOURNAL_COUNT
-from .ledger import CUTS, END_OF, END_OFFSET, NO_SLOT, SUCCESS, SUCCESS_OFFSET, Ledger, write_end
+from .ledger import END_OF, END_OFFSET, NO_SLOT, SUCCESS, SUCCESS_OFFSET, Ledger, write_end
 
 if TYPE_CHECKING:
     from .agent import Agent
 
 F = TypeVar("F", bound=Callable[..., Any])
-
-_SHORT, _LONGER, _LONG = (layout.SLICE_COUNT << shift for shift in layout.SLICE_SHIFTS)
-_SHORT_SLICES, _LONGER_SLICES, _LONG_SLICES = (layout.slices(CUTS, shift) for shift in layout.SLICE_SHIFTS)
 
 
 class Request:
@@ -141,16 +139,6 @@ def requests_of(owner: Agent) -> Type[Request]:
                 if not slot or kind is not None or self._outcome is not None:
                     self._end_otherwise(exception, lasted)
                     return
-                if lasted < _SHORT:
-                    cell = _SHORT_SLICES[lasted >> 7]
-                elif lasted < _LONGER:
-                    cell = _LONGER_SLICES[lasted >> 14]
-                elif lasted < _LONG:
-                    cell = _LONG_SLICES[lasted >> 21]
-                else:
-                    cell = bisect_left(CUTS, lasted)
-                while CUTS[cell] < lasted:
-                    cell += 1
                 ledger = self._ledger
                 try:
                     del ledger.turn
@@ -158,19 +146,30 @@ def requests_of(owner: Agent) -> Type[Request]:
                     self._end_otherwise(exception, lasted)
                     return
                 try:
-                    words, floats, values, data, free, queue, cells, total_word, total_offset = ledger.hands
+                    # Not before we have the turn: until then another memory and resolution may come.
+                    words, floats, values, free, queue, slices, cuts, cells, sum, sum_offset = ledger.hands
+                    if lasted < SHORT_END:
+                        cell = slices[0][lasted >> SHORT]
+                    elif lasted < LONGER_END:
+                        cell = slices[1][lasted >> LONGER]
+                    elif lasted < LONG_END:
+                        cell = slices[2][lasted >> LONG]
+                    else:
+                        cell = bisect_left(cuts, lasted)
+                    while cuts[cell] < lasted:
+                        cell += 1
                     native_offset, native, classic_offset, classic = cells[cell]
                     write_end(
-                        data, END_OFFSET,
+                        words, END_OFFSET,
                         classic_offset, classics := values[classic] + 1,
                         native_offset, natives := values[native] + 1,
-                        total_offset, total := values[total_word] + lasted * 1e-9,
+                        sum_offset, total := values[sum] + lasted * 1e-9,
                         SUCCESS_OFFSET, successes := values[SUCCESS] + 1,
                         END_OF[slot],
                     )  # fmt: skip
                     values[classic] = words[classic] = classics
                     values[native] = words[native] = natives
-                    values[total_word] = floats[total_word] = total
+                    values[sum] = floats[sum] = total
                     values[SUCCESS] = words[SUCCESS] = successes
                     words[slot] = 0
                     words[JOURNAL_COUNT] = 0

@@ -55,6 +55,7 @@ class FakeDaemon:
         self.fds: List[int] = []
         self.peers: List[Peer] = []
         self.behave = behave or FakeDaemon.grant
+        self.duration_schema: Any = None
         self.start()
 
     def start(self) -> None:
@@ -98,7 +99,10 @@ class FakeDaemon:
         fd = make_ledger(size)
         self.fds.append(fd)
         self.ledgers.append(mmap.mmap(fd, size))
-        peer.answer({"musterd": 1, "ok": True, "ledger": "new", "size": size}, [fd])
+        answer = {"musterd": 1, "ok": True, "ledger": "new", "size": size}
+        if self.duration_schema is not None:
+            answer["duration_schema"] = self.duration_schema
+        peer.answer(answer, [fd])
 
     def stop(self) -> None:
         """Go away as a daemon that is killed does."""

@@ -190,6 +190,49 @@ class Daemon(unittest.TestCase):
             self.assertEqual(reader.in_flight(daemon.data(1)), 0)
             self.assertEqual(reader.counters(daemon.data(1), "agent_tokens_total"), {"small,input": 1})
 
+    def test_durations_have_the_resolution_that_the_daemon_wants(self) -> None:
+        gate = threading.Event()
+
+        def grant(daemon: FakeDaemon, peer: Peer) -> None:
+            gate.wait()
+            daemon.grant(peer)
+
+        with FakeDaemon(behave=grant) as daemon, Agent("sharp", daemon.path) as agent:
+            daemon.duration_schema = 5
+            agent.record("success", 2.0)
+            with agent.request():
+                gate.set()
+                wait_until(lambda: agent.connected)
+                agent.record("timeout", 1.0)
+                self.assertEqual(reader.in_flight(daemon.data()), 1)
+            agent.record("success", 1.0)
+            found = reader.durations(daemon.data())
+            self.assertEqual((found.schema, found.first, found.native_count), (5, -639, 1088))
+            one, two = 639, 639 + 32  # the buckets that these seconds close
+            self.assertEqual(found.native[one], 2, "counted in this resolution")
+            self.assertEqual(
+                found.native[two - 3 : two + 1], [0, 1, 0, 0], "counted in another, four times as wide"
+            )
+            self.assertEqual((found.zero + sum(found.native), sum(found.classic)), (4, 4))
+            self.assertEqual(successes(daemon), 3)
+
+            def again(schema: object) -> reader.Record:
+                daemon.stop()
+                wait_until(lambda: not agent.connected)
+                daemon.duration_schema = schema
+                daemon.start()
+                wait_until(lambda: agent.connected)
+                finish(agent, 1)
+                return reader.durations(daemon.data())
+
+            self.assertEqual(again(0).schema, 5, "of a ledger that comes back nothing changes")
+            daemon.behave = FakeDaemon.grant_new
+            found = again(None)
+            self.assertEqual((found.schema, sum(found.classic)), (5, 1), "a new one goes on in the same")
+            found = again(0)
+            self.assertEqual((found.schema, found.native_count, sum(found.classic)), (0, 34, 1))
+            self.assertEqual(len(daemon.ledgers), 3)
+
     @mock.patch("musterd.agent.LEDGERS_MAX", 1)
     def test_smaller_ledger_refuses_what_does_not_fit(self) -> None:
         gate = threading.Event()
@@ -330,11 +373,11 @@ class HostileDaemon(unittest.TestCase):
         with FakeDaemon(behave=behave) as daemon, Agent("brave", daemon.path) as agent:
             wait_until(lambda: agent.connected)
             finish(agent, 1)
-            self.assertTrue(daemon.peers)
+            wait_until(lambda: daemon.peers)
 
     def test_talks_when_it_should_be_silent(self) -> None:
         with FakeDaemon() as daemon, Agent("brave", daemon.path) as agent:
-            wait_until(lambda: agent.connected)
+            wait_until(lambda: agent.connected and daemon.peers)
             daemon.peers[0].socket.sendall(b"x" * 1000)
             finish(agent, 5)
             wait_until(lambda: len(daemon.peers) == 2)

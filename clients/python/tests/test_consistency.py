@@ -1,5 +1,6 @@
 """Counts that must be exact: threads, forks, signals, and death at any point."""
 
+import itertools
 import mmap
 import multiprocessing
 import os
@@ -178,6 +179,42 @@ class Threads(unittest.TestCase):
                 self.assertEqual(reader.in_flight(data), 0)
                 self.assertEqual(len(agent.ledger.free), 128)
 
+    def test_many_threads_while_the_resolution_changes(self) -> None:
+        """Whoever counts by the words of one resolution in a record of another spoils what it finds there."""
+        rounds, threads, swaps = 1500, 4, 0
+        self.addCleanup(sys.setswitchinterval, sys.getswitchinterval())
+        sys.setswitchinterval(1e-6)
+        begin = time.monotonic()
+        with Agent("swapped", "/nonexistent/agent.sock") as agent:
+
+            def work() -> None:
+                for _ in range(rounds):
+                    with agent.request():
+                        agent.record("success", 0.5)
+                    agent.record("cancelled", 8.0)
+
+            workers = [threading.Thread(target=work) for _ in range(threads)]
+            for worker in workers:
+                worker.start()
+            while any(worker.is_alive() for worker in workers):
+                memory = musterd.ledger.Memory()
+                agent.ledger.adopt(memory, swaps % 6)
+                wait_until(lambda: agent.ledger.memory is memory)
+                swaps += 1
+            for worker in workers:
+                worker.join()
+            data = bytes(agent.ledger.memory.data)
+            count = rounds * threads
+            self.assertGreater(swaps, 6)
+            self.assertEqual(reader.apply_journal(bytearray(data)), 0)
+            requests = reader.counters(data, "agent_requests_total")
+            self.assertEqual(requests, {"success": 2 * count, "cancelled": count})
+            self.assertEqual(totals(data), (3 * count,) * 3)
+            self.assertEqual(reader.in_flight(data), 0)
+            self.assertEqual(len(agent.ledger.free), 128)
+            most = 8.5 * count + threads * (time.monotonic() - begin)
+            self.assertTrue(8.5 * count <= reader.durations(data).sum < most)
+
 
 class Signals(unittest.TestCase):
     """Handlers run between any two steps of an update."""
@@ -194,11 +231,10 @@ class Signals(unittest.TestCase):
         self.daemon.close()
 
     def test_handler_that_reports(self) -> None:
-        handled = 0
+        calls = itertools.count()
 
         def handler(*_: object) -> None:
-            nonlocal handled
-            handled += 1
+            next(calls)  # one step: this handler may interrupt itself
             with self.agent.request():
                 pass
 
@@ -208,6 +244,7 @@ class Signals(unittest.TestCase):
             with self.agent.request():
                 pass
         signal.setitimer(signal.ITIMER_REAL, 0)
+        handled = next(calls)
         self.assertGreater(handled, 10)
         self.assertEqual(totals(self.daemon.data()), (50000 + handled,) * 3)
         self.assertEqual(reader.in_flight(self.daemon.data()), 0)

@@ -4,8 +4,10 @@ import unittest
 from bisect import bisect_left
 from fractions import Fraction
 
-from musterd import Agent, layout
-from musterd.ledger import BOUNDS, CUTS, Durations, Ledger, Memory
+from musterd import Agent, durations, layout
+from musterd.durations import durations_of
+from musterd.layout import RECORDS_OFFSET
+from musterd.ledger import BASE_END, REQUESTS, Ledger, Memory
 
 from . import reader
 
@@ -39,11 +41,13 @@ class RecordBytes(unittest.TestCase):
 
 class Buckets(unittest.TestCase):
     def test_bounds_are_the_greatest_doubles_not_above_the_power(self) -> None:
-        for index in range(-159, 113):
-            bound = Fraction(layout.upper_bound(3, index))
-            above = bound * (1 + Fraction(1, 2**52))
-            self.assertLessEqual(bound**8, Fraction(2) ** index)
-            self.assertGreater(above**8, Fraction(2) ** index)
+        for schema in layout.DURATION_SCHEMAS:
+            shape = layout.duration(schema)
+            for index in range(shape.first, shape.first + shape.native_count):
+                bound = Fraction(layout.upper_bound(schema, index))
+                above = bound * (1 + Fraction(1, 2**52))
+                self.assertLessEqual(bound ** (1 << schema), Fraction(2) ** index)
+                self.assertGreater(above ** (1 << schema), Fraction(2) ** index)
 
     def test_powers_of_two_close_their_bucket(self) -> None:
         for exponent in range(-19, 14):
@@ -68,64 +72,98 @@ class Buckets(unittest.TestCase):
 
     def test_every_bound_agrees_with_a_search_for_each_kind(self) -> None:
         for schema in layout.DURATION_SCHEMAS:
-            durations = Durations(schema)
-            count = durations.shape.native_count
-            native = [2.0**-20] + [layout.upper_bound(schema, durations.shape.first + i) for i in range(count)]
+            table = durations_of(schema)
+            count = table.shape.native_count
+            native = [2.0**-20] + [layout.upper_bound(schema, table.shape.first + i) for i in range(count)]
             self.assertEqual(native[-1], 2.0**14)
-            self.assertLessEqual({*native, *durations.shape.bounds}, {*BOUNDS})
-            for bound in BOUNDS:
+            for bound in table.bounds:
                 for value in (bound, bound * (1 - 2**-53), bound * (1 + 2**-52)):
-                    _, native_word, _, classic_word = durations.cells[bisect_left(BOUNDS, value)]
-                    self.assertEqual(native_word - durations.sum - 1, min(bisect_left(native, value), count))
-                    above = bisect_left(layout.DURATION.bounds, value)
-                    self.assertEqual(classic_word - durations.sum - count - 2, above)
+                    _, native_word, _, classic_word = table.cells[bisect_left(table.bounds, value)]
+                    self.assertEqual(native_word - table.sum - 1, min(bisect_left(native, value), count))
+                    self.assertEqual(
+                        classic_word - table.sum - count - 2, bisect_left(layout.DURATION_BOUNDS, value)
+                    )
 
     def test_requests_find_the_cell_of_a_search_without_one(self) -> None:
-        lengths = {cut + beside for cut in CUTS[:-1] for beside in (-1, 0, 1)}
-        lengths |= {layout.SLICE_COUNT << shift for shift in layout.SLICE_SHIFTS}
-        lengths |= {0, 10**18}
         daemonless = Agent("cells", "/nonexistent/agent.sock")
-        for schema in (3, 5):
-            durations, ledger = Durations(schema), Ledger()
-            ledger.adopt(Memory(), schema)
-            words = range(durations.sum + 1, durations.sum + durations.shape.values())
-            for lasted in sorted(lengths):
-                before = ledger.words[words.start : words.stop].tolist()
+        for schema in layout.DURATION_SCHEMAS:
+            table = durations_of(schema)
+            lengths = {cut + beside for cut in table.cuts[:-1] for beside in (-1, 0, 1)}
+            lengths |= {durations.SHORT_END, durations.LONGER_END, durations.LONG_END, 0, 10**18}
+            ledger = Ledger(durations=table)
+            words = ledger.memory.words
+            for lasted in lengths:
+                _, native, _, classic = table.cells[bisect_left(table.cuts, lasted)]
+                before = words[native], words[classic]
                 daemonless.request().record(ledger.free.pop(), ledger, lasted)
-                after = ledger.words[words.start : words.stop].tolist()
-                cell = durations.cells[bisect_left(CUTS, lasted)]
-                counted = [word for word, old, new in zip(words, before, after) if old != new]
-                self.assertEqual(counted, [cell[1], cell[3]], lasted)
+                after = words[native], words[classic]
+                self.assertEqual(after, (before[0] + 1, before[1] + 1), lasted)
+            found = reader.durations(bytes(ledger.memory.data))
+            self.assertEqual(found.zero + sum(found.native), len(lengths))
+            self.assertEqual(sum(found.classic), len(lengths))
         daemonless.close()
 
     def test_another_resolution_keeps_every_observation(self) -> None:
         values = [1e-9, 0.004, 0.3, 0.3, 299.0, 1e5]
-        for schema in (0, 3, 5):
+        for schema in layout.DURATION_SCHEMAS:
             ledger = Ledger()
             for value in values:
                 ledger.observe(value, {})
+            ledger.add({("agent_tokens_total", (("model", "m"), ("type", "input"))): 7})
             ledger.adopt(Memory(), schema)
             ledger.observe(0.3, {})
-            found = reader.durations(bytes(ledger.memory.data))
-            shape = (found.schema, found.first, len(found.native))
-            self.assertEqual(shape, (schema, 1 - (20 << schema), 34 << schema))
+            data = bytes(ledger.memory.data)
+            self.assertEqual(reader.counters(data, "agent_tokens_total"), {"m,input": 7})
+            found = reader.durations(data)
+            self.assertEqual(
+                (found.schema, found.first, len(found.native)), (schema, 1 - (20 << schema), 34 << schema)
+            )
             self.assertEqual((found.zero, sum(found.native), sum(found.classic)), (1, 6, 7))
             self.assertEqual((found.native[-1], found.classic[-1]), (1, 1))
-            self.assertEqual(found.sum, sum(values) + 0.3)
-            self.assertEqual(ledger.seconds(), found.sum)
-            if schema <= 3:
-                expected = [0] * len(found.native)
+            self.assertEqual((found.sum, ledger.seconds()), (sum(values) + 0.3,) * 2)
+            if schema <= 3:  # as if it had been counted so from the beginning
+                expected = Ledger(durations=durations_of(schema))
                 for value in (*values, 0.3):
-                    index = math.ceil(math.log2(value) * 2**schema) - found.first
-                    if index >= 0:
-                        expected[min(index, len(expected) - 1)] += 1
-                self.assertEqual(found.native, expected)
+                    expected.observe(value, {})
+                self.assertEqual(found, reader.durations(bytes(expected.memory.data)))
+            else:  # what has been counted before is off by no more than a bucket was wide
+                for value in values[1:5]:
+                    places = [i for i, count in enumerate(found.native) if count]
+                    nearest = min(abs(math.log2(value) - (found.first + i) / 2**schema) for i in places)
+                    self.assertLess(nearest, 1 / 8)
 
     def test_what_is_no_resolution_changes_nothing(self) -> None:
-        for schema in (None, 6, -1, True, 3.0, "5", [5]):
+        for schema in (None, 6, -1, True, 3.0, "5", [5], {}):
             ledger = Ledger()
+            ledger.observe(0.3, {})
             ledger.adopt(Memory(), schema)
-            self.assertEqual(reader.durations(bytes(ledger.memory.data)).schema, 3)
+            self.assertEqual(reader.durations(bytes(ledger.memory.data)), recorded(0.3))
+
+    def test_a_request_counts_in_the_resolution_that_came_while_it_waited_for_its_turn(
+        self,
+    ) -> None:
+        class Late(Ledger):
+            """Somebody else has the turn, to adopt another memory, just before whoever wants it."""
+
+            def __delattr__(self, name: str) -> None:
+                if self.memory.size == layout.DEFAULT_SIZE:
+                    self._adopt(Memory(1 << 16), durations_of(5))
+                super().__delattr__(name)
+
+        daemonless = Agent("late", "/nonexistent/agent.sock")
+        for count in (
+            lambda ledger: daemonless.request().record(ledger.free.pop(), ledger, 3 * 10**8),
+            lambda ledger: ledger.observe(0.3, {REQUESTS["success"]: 1}),
+        ):
+            late, expected = Late(), Ledger(durations=durations_of(5))
+            count(late)
+            count(expected)
+            found, wanted = (
+                bytes(ledger.memory.data[RECORDS_OFFSET:BASE_END]) for ledger in (late, expected)
+            )
+            self.assertEqual(found, wanted)
+            self.assertEqual(late.seconds(), expected.seconds())
+        daemonless.close()
 
     def test_sum(self) -> None:
         self.assertEqual(recorded(0.25, 0.5, 1.0).sum, 1.75)

@@ -103,7 +103,12 @@ class Metrics(unittest.TestCase):
         self.assertEqual(self.only("things_total").help, "First.")
 
     def test_what_does_not_fit_a_record_is_counted(self) -> None:
-        for name, labels in (("x" * 129, []), ("", []), ("a_total", ["k" * 65]), ("b_total", list("abcdefghi"))):
+        for name, labels in (
+            ("x" * 129, []),
+            ("", []),
+            ("a_total", ["k" * 65]),
+            ("b_total", list("abcdefghi")),
+        ):
             self.agent.counter(name, labels=labels).labels(**{label: 1 for label in labels}).add(1)
         self.agent.counter("c_total", "é" * 500).add(1)
         self.assertEqual(reader.word(self.daemon.data(), 168), 4)
