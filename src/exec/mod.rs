@@ -23,6 +23,7 @@ use std::ffi::OsString;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use tokio::signal::unix::{SignalKind, signal};
 use zbus::Variant;
 
 /// Variables that are systemd's message to this process alone.
@@ -122,6 +123,11 @@ fn stays_down(name: &str) -> bool {
             _ => 0,
         });
         // Who cannot be asked has not restarted it.
-        restarts.await.is_ok_and(|count| count > 0) && manager.stop(&unit).await.is_ok()
+        if !restarts.await.is_ok_and(|count| count > 0) {
+            return false;
+        }
+        // The stop is a signal to this process, too, which is to say first why it ends.
+        let _held = signal(SignalKind::terminate());
+        manager.stop(&unit).await.is_ok()
     })
 }

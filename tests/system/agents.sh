@@ -108,6 +108,13 @@ old=$(pid_of steady)
 systemctl restart "$(unit steady)"
 check "one restarted by hand has another process" other_pid steady "$old"
 check "which is up" eventually is_up steady
+# The daemon, which sees the end of each run, is not to take it for the last.
+for _ in $(seq 10); do
+    check "by hand: restart" systemctl restart "$(unit steady)"
+    check "by hand: stop" systemctl stop "$(unit steady)"
+    check "by hand: start" systemctl start "$(unit steady)"
+done
+check "and it is up" eventually is_up steady
 
 # The daemon may go as it likes. An agent that systemd runs can be told anew from its pid.
 steady=$(pid_of steady)
@@ -222,7 +229,7 @@ check "which runs" eventually is "$(unit probe)" ActiveState active
 check "and restart it" as_musterd RestartUnit "$(unit probe)"
 check "and stop it" as_musterd StopUnit "$(unit probe)"
 for name in musterd.service dbus.service systemd-journald.service emergency.target reboot.target \
-    'musterd-agent@probe.socket' 'musterd-agent@.service.d.service' 'xmusterd-agent@probe.service' \
+    'musterd-agent@probe.socket' 'musterd-agent@probe.timer' 'xmusterd-agent@probe.service' \
     'musterd-agent@a\x2fb.service'; do
     check "user musterd may not start $name" denied StartUnit "$name"
     check "user musterd may not stop $name" denied StopUnit "$name"

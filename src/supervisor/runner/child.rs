@@ -4,7 +4,9 @@
 
 use super::process::{End, Process};
 use super::unit::Unit;
+use crate::supervisor::machine::Signal;
 use std::future::pending;
+use std::io;
 use tokio::task::JoinHandle;
 
 /// What becomes of an agent, told to the task by its process.
@@ -47,10 +49,15 @@ impl Child {
         }
     }
 
-    pub(super) fn process(&self) -> Option<&Process> {
+    /// Signals the leader, or what is left of its group.
+    ///
+    /// # Errors
+    /// When none of them may be signalled.
+    pub(super) fn signal(&self, signal: Signal) -> io::Result<()> {
         match self {
-            Self::Leader(process) | Self::Group(process) => Some(process),
-            Self::None | Self::Spawning(_) => None,
+            Self::Leader(process) => process.signal(signal),
+            Self::Group(process) => process.signal_rest(signal),
+            Self::None | Self::Spawning(_) => Ok(()),
         }
     }
 

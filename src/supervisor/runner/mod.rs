@@ -165,15 +165,9 @@ impl Runner {
     }
 
     fn learn_end(&mut self, end: End) {
-        let exit = match end {
-            End::Itself(exit) => exit,
-            End::Asked(exit) => {
-                // By the table, which then waits for it; or by someone whose word is as good.
-                if matches!(self.state.phase, Phase::Running { .. }) {
-                    self.handle(Event::Stop);
-                }
-                exit
-            }
+        let (exit, asked) = match end {
+            End::Itself(exit) => (exit, false),
+            End::Asked(exit) => (exit, true),
             End::Replaced(process) => {
                 self.note_exit("started anew by another hand".to_owned());
                 self.tell_exit(Reason::Stopped, Some(Duration::ZERO));
@@ -185,6 +179,10 @@ impl Runner {
             other => other,
         };
         self.forget();
+        // By the table, which then waits for it; or by someone whose word is as good.
+        if asked && matches!(self.state.phase, Phase::Running { .. }) {
+            self.handle(Event::Stop);
+        }
         self.note_exit(exit.to_string());
         self.handle(Event::Exited(exit));
     }
@@ -241,10 +239,8 @@ impl Runner {
     }
 
     fn signal(&self, signal: Signal) {
-        if let Some(process) = self.child.process()
-            && let Err(error) = process.signal(signal)
-        {
-            self.warn(&format!("cannot signal process group {}: {error}", process.pid()));
+        if let Err(error) = self.child.signal(signal) {
+            self.warn(&format!("its processes cannot be signalled: {error}"));
         }
     }
 
@@ -278,7 +274,10 @@ impl Runner {
             }
         }
         self.report(What::Exited { reason, detail, restarting_in });
-        if let Some(unit) = self.maker.unit() {
+        // What was asked to stop is down, and whoever starts it again is not to be stopped.
+        if reason != Reason::Stopped
+            && let Some(unit) = self.maker.unit()
+        {
             unit.rest(restarting_in);
         }
     }

@@ -73,6 +73,18 @@ impl Process {
         }
     }
 
+    /// Signals what is left once the leader has ended.
+    ///
+    /// # Errors
+    /// As for [`Process::signal`].
+    pub(super) fn signal_rest(&self, signal: Signal) -> io::Result<()> {
+        match self {
+            Self::Own(process) => process.signal(signal),
+            // Nothing is, as above; and a unit that is stopped now may be one that someone has started again.
+            Self::Unit(_) => Ok(()),
+        }
+    }
+
     /// Lets the kernel forget a leader that was this daemon's child.
     pub(super) fn reap(self) {
         match self {

@@ -21,6 +21,8 @@ pub(super) struct Seen {
     active: String,
     /// `SubState`
     sub: String,
+    /// Whether there is a `Job`: systemd has been asked for something, and has not done it yet.
+    has_job: bool,
     /// `MainPID`: 0 when there is none.
     main_pid: u32,
     /// `ExecMainStartTimestampMonotonic`: which of the service's runs is the last one.
@@ -79,6 +81,11 @@ impl Seen {
         Self {
             active: text("ActiveState"),
             sub: text("SubState"),
+            has_job: matches!(
+                properties.get("Job"),
+                // Its number, and its object.
+                Some(Variant::Structure(job)) if !matches!(job.fields().first(), Some(Variant::U32(0)))
+            ),
             main_pid: pid("MainPID"),
             run: time("ExecMainStartTimestampMonotonic"),
             last_pid: pid("ExecMainPID"),
@@ -105,6 +112,8 @@ impl Seen {
         match (self.active.as_str(), self.sub.as_str()) {
             (_, "auto-restart" | "auto-restart-queued") => Place::Waits(self.exit()),
             (_, sub) if sub.ends_with("-before-auto-restart") => Place::Moves,
+            // Between the two halves of a restart.
+            ("inactive" | "failed", _) if self.has_job => Place::Moves,
             ("inactive" | "failed", _) => Place::Down(self.exit()),
             ("active" | "reloading" | "refreshing", _) if self.main_pid != 0 => {
                 Place::Runs { pid: self.main_pid, run: self.run }
@@ -134,6 +143,7 @@ impl Seen {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use zbus::ObjectPath;
 
     fn seen(active: &str, sub: &str, main_pid: u32, code: i32, status: i32) -> Seen {
         let (active, sub) = (active.to_owned(), sub.to_owned());
@@ -170,6 +180,21 @@ mod tests {
         assert_eq!(over.has_run(), Some(9));
         assert_eq!(Seen { up: 4, ..over.clone() }.has_run(), None, "that was the run before");
         assert_eq!(Seen { run: 0, up: 0, ..over }.has_run(), None);
+    }
+
+    #[test]
+    fn what_is_about_to_be_started_is_not_down() {
+        for (active, sub) in [("inactive", "dead"), ("failed", "failed")] {
+            let seen = Seen { has_job: true, ..seen(active, sub, 0, EXITED, 0) };
+            assert_eq!(seen.place(), Place::Moves, "{active}");
+        }
+        let seen = Seen { has_job: true, ..seen("active", "running", 7, 0, 0) };
+        assert_eq!(seen.place(), Place::Runs { pid: 7, run: 5 });
+        for number in [0_u32, 9] {
+            let job = Variant::from((number, ObjectPath::from_static_str_unchecked("/")));
+            let seen = Seen::of(&HashMap::from([("Job", job)]));
+            assert_eq!(seen.has_job, number != 0);
+        }
     }
 
     #[test]
