@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
 # run.sh [MACHINE...] - what needs a real systemd, each on a throw-away machine booted by one: inside, agents and
 # sandbox (the scripts of these names, with the .deb installed), reboots (crash.py, over so many as
-# $MUSTERD_REBOOTS says), deb and rpm (life.sh: the packages, from installation to purge). All by default. The packages are those in $PACKAGES (target/package/out; built
-# if there are none), and what they upgrade from is made by previous.sh unless $PREVIOUS_DEB and $PREVIOUS_RPM
-# name real ones. Needs root and booted.sh, a tool that boots such machines ($BOOTED, or
-# ../shared/tools/booted.sh beside the project); without it nothing is tried.
+# $MUSTERD_REBOOTS says), deb and rpm (life.sh: the packages, from installation to purge). All by default.
+# The packages are those in $PACKAGES (target/package/out; built if there are none), and what they upgrade
+# from is made by previous.sh unless $PREVIOUS_DEB and $PREVIOUS_RPM name real ones. Needs root and booted.sh,
+# a tool that boots such machines ($BOOTED, or ../shared/tools/booted.sh beside the project); without it
+# nothing is tried.
 set -euo pipefail
 
 here=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
@@ -30,6 +31,9 @@ wheel=$(the_one "$packages"/musterd-*.whl)
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 
+# What the machines have besides systemd; but for rpm the same for all, for each list is a root to be built.
+for_deb=python3,curl,adduser,dbus,iproute2,polkitd
+for_rpm=python3,curl,rpm,dnf,createrepo-c,dbus
 boot() { "$booted" --timeout "${MUSTERD_TIMEOUT:-300}" --copy "$here:/srv/system" "$@"; }
 
 # A script that installs the .deb itself. The agents of the tests run as other users: their files lie where
@@ -37,7 +41,7 @@ boot() { "$booted" --timeout "${MUSTERD_TIMEOUT:-300}" --copy "$here:/srv/system
 with_deb() { # SCRIPT
     local node_exporter
     node_exporter=$(command -v prometheus-node-exporter || true)
-    boot --include python3,curl,adduser,dbus,polkitd \
+    boot --include "$for_deb" \
         ${node_exporter:+--copy "$node_exporter:/srv/node_exporter"} \
         --copy "$here/../live/compare.py:/srv/compare.py" \
         --copy "$deb:/srv/musterd.deb" \
@@ -50,7 +54,7 @@ over_reboots() {
     crash="PYTHONPATH=/srv/python python3 -B /srv/system/crash.py reboot http://127.0.0.1:9089"
     install="apt-get install -qq -y --no-install-recommends /srv/musterd.deb >/dev/null 2>&1"
     for _ in $(seq "${MUSTERD_REBOOTS:-2}"); do reboots+=(--reboot --run "$crash"); done
-    boot --include python3,curl,adduser,dbus,polkitd --copy "$deb:/srv/musterd.deb" \
+    boot --include "$for_deb" --copy "$deb:/srv/musterd.deb" \
         --copy "$top/clients/python/musterd:/srv/python/musterd" --run "$install" --run "$crash" "${reboots[@]}"
 }
 
@@ -59,13 +63,13 @@ make_previous() {
 }
 life_of_deb() {
     make_previous || return
-    boot --include python3,curl,adduser,dbus --copy "$deb:/srv/new.deb" \
+    boot --include "$for_deb" --copy "$deb:/srv/new.deb" \
         --copy "${PREVIOUS_DEB:-$scratch/previous.deb}:/srv/previous.deb" \
         --copy "$python:/srv/python3-musterd.deb" -- bash /srv/system/life.sh deb
 }
 life_of_rpm() {
     make_previous || return
-    boot --include python3,curl,rpm,dnf,createrepo-c,dbus --copy "$rpm:/srv/new.rpm" \
+    boot --include "$for_rpm" --copy "$rpm:/srv/new.rpm" \
         --copy "${PREVIOUS_RPM:-$scratch/previous.rpm}:/srv/previous.rpm" \
         --copy "$scratch/system.rpm:/srv/system.rpm" \
         --copy "$wheel:/srv/musterd.whl" -- bash /srv/system/life.sh rpm
