@@ -10,17 +10,7 @@ out=target/package
 # RHEL 9 has it; Debian 12 and Ubuntu 22.04 have a newer one.
 glibc=2.34
 
-cargo fetch --locked --quiet
-sysroot=$(rustc --print sysroot)
-flags=("--remap-path-prefix=$top=musterd" "--remap-path-prefix=$sysroot=rust" "-Clink-arg=-Wl,--build-id=sha1")
-for registry in "${CARGO_HOME:-$HOME/.cargo}"/registry/src/*/; do
-    flags+=("--remap-path-prefix=${registry%/}=crates")
-done
-# A folder of its own: the flags would make cargo build everything anew each time.
-separator=$'\x1f'
-flags_together=$(printf "%s$separator" "${flags[@]}")
-CARGO_ENCODED_RUSTFLAGS=${flags_together%"$separator"} CARGO_TARGET_DIR=$out/build \
-    cargo build --locked --release --package musterd
+bash packaging/cargo.sh build --locked --release --package musterd
 
 built=$out/build/release/musterd
 objcopy --only-keep-debug "$built" "$out/musterd.debug"

@@ -72,13 +72,14 @@ page_shows() { # PAGE TEXT...
 }
 
 completes() { # WORDS CANDIDATE
+    local found
     # shellcheck disable=SC2016 # for the inner shell
-    bash -c '
+    found=$(bash -c '
         source "$1"
         COMP_WORDS=($2 "") COMP_CWORD=$(set -- $2; echo $#) COMPREPLY=()
         _musterd musterd "" "${COMP_WORDS[COMP_CWORD - 1]}"
-        printf "%s\n" "${COMPREPLY[@]}"' - "$root/usr/share/bash-completion/completions/musterd" "$1" |
-        grep -qx -- "$2"
+        printf "%s\n" "${COMPREPLY[@]}"' - "$root/usr/share/bash-completion/completions/musterd" "$1")
+    grep -qx -- "$2" <<<"$found" || { echo "$found"; return 1; }
 }
 
 # The program as a user of it would look at it: nothing of the machine that it was built on.
