@@ -23,6 +23,9 @@ RECORDS_OFFSET = SLOTS_OFFSET + 8 * SLOT_COUNT
 # magic, version, header_size, size, identity, slots_offset, slot_count, records_offset
 HEADER = struct.Struct("<8sIIQ16sIII")
 
+# The native format of a word. CPython writes a long faster than a long long, of the same 8 bytes.
+WORD = "L" if struct.calcsize("@L") == 8 else "Q"
+
 # Words of the header that the daemon and the client share.
 RETIRED = 64 // 8
 RECORDS_END = 128 // 8

@@ -23,7 +23,7 @@ from typing import Any, Callable, Dict, Mapping, NamedTuple, Tuple, Union
 
 from . import layout
 from .durations import Durations, durations_of
-from .layout import JOURNAL_COUNT, JOURNAL_OFFSET, RECORDS_END, RECORDS_OFFSET
+from .layout import JOURNAL_COUNT, JOURNAL_OFFSET, RECORDS_END, RECORDS_OFFSET, WORD
 
 STATUSES = ("success", "error", "timeout", "cancelled")
 
@@ -100,8 +100,8 @@ _CARRIED = (layout.HEARTBEAT, layout.UNSLOTTED_BEGUN, layout.UNSLOTTED_ENDED, la
 
 # The pairs of the journal lie directly below their count, so one call writes all of it, the count
 # last. In native format each word is one 8-byte store.
-_JOURNALS = [struct.Struct(f"@{2 * n + 1}Q") for n in range(layout.JOURNAL_PAIRS_MAX + 1)]
-_BITS, _FLOAT = struct.Struct("@Q"), struct.Struct("@d")
+_JOURNALS = [struct.Struct(f"@{2 * n + 1}{WORD}") for n in range(layout.JOURNAL_PAIRS_MAX + 1)]
+_BITS, _FLOAT = struct.Struct(f"@{WORD}"), struct.Struct("@d")
 
 # The same for the usual end of a request: classic bucket, exponential bucket, sum, success; then its
 # slot and the count, whose bytes are at hand for every slot.
@@ -109,8 +109,8 @@ _END_PAIRS = 5
 END_OFFSET = JOURNAL_OFFSET - 16 * _END_PAIRS
 SUCCESS = REQUESTS["success"]
 SUCCESS_OFFSET = 8 * SUCCESS
-END_OF = {slot: struct.pack("@QQQ", 8 * slot, 0, _END_PAIRS) for slot in _SLOTS}
-write_end = struct.Struct("@QQ QQ Qd QQ 24s").pack_into
+END_OF = {slot: struct.pack(f"@3{WORD}", 8 * slot, 0, _END_PAIRS) for slot in _SLOTS}
+write_end = struct.Struct("@WW WW Wd WW 24s".replace("W", WORD)).pack_into
 
 
 def _release() -> None:
@@ -131,7 +131,7 @@ class Memory:
 
     def __init__(self, size: int = layout.DEFAULT_SIZE, fd: int | None = None) -> None:
         self.data: bytearray | mmap.mmap = bytearray(size) if fd is None else mmap.mmap(fd, size)
-        self.words = memoryview(self.data).cast("Q")
+        self.words = memoryview(self.data).cast(WORD)
         self.floats = memoryview(self.data).cast("d")
         self.size = size
         self.fd = fd

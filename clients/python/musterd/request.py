@@ -37,19 +37,26 @@ class Request:
     # Found on a class of the agent's own, so that making a request calls no Python function.
     agent: ClassVar[Agent]
 
+    # Above 0 for a request with a slot that will end as the exception says, if there is one; else `_outcome`
+    # counts, and the slot, if there is one, is what is below 0.
+    _slot: int
     _outcome: tuple[str, str | None] | None
 
     def fail(self, category: str = "other") -> None:
         """End as `error`, in this category, although no exception is raised."""
-        self._outcome = ("error", category)
+        self._end_as("error", category)
 
     def timeout(self) -> None:
         """End as `timeout`."""
-        self._outcome = ("timeout", TIMEOUT)
+        self._end_as("timeout", TIMEOUT)
 
     def cancel(self) -> None:
         """End as `cancelled`."""
-        self._outcome = ("cancelled", None)
+        self._end_as("cancelled", None)
+
+    def _end_as(self, status: str, category: str | None) -> None:
+        self._outcome = (status, category)
+        self._slot = -abs(getattr(self, "_slot", NO_SLOT))
 
     def begin(self) -> Request:
         """Begin, where no `with` fits: the end is in another function, or in another thread."""
@@ -78,7 +85,7 @@ class Request:
 
     def record(self, slot: int, ledger: Ledger, lasted: int) -> None:
         """Count a request that was timed elsewhere, as if it had been in `slot`, which is free."""
-        self._ledger, self._slot, self._begun, self._outcome = ledger, slot, -1, None
+        self._ledger, self._slot, self._begun = ledger, slot, -1
         self.end(lasted=lasted)
 
     async def __aenter__(self) -> Request:
@@ -93,8 +100,9 @@ class Request:
         self.__exit__(kind, exception, traceback)
 
     def _end_otherwise(self, exception: BaseException | None, lasted: int) -> None:
-        agent, slot = self.agent, self._slot
-        status, category = self._outcome or agent._outcome_of(exception)
+        agent, slot = self.agent, abs(self._slot)
+        said = self._outcome if self._slot <= 0 else None
+        status, category = said or agent._outcome_of(exception)
         amounts = agent._amounts(status, category)
         if slot == NO_SLOT:
             amounts[layout.UNSLOTTED_ENDED] = 1
@@ -116,7 +124,7 @@ def requests_of(owner: Agent) -> Type[Request]:
                 self._slot = slot = ledger.free.pop()
             except IndexError:
                 self._slot = slot = owner._begin_without_slot(ledger)
-            self._outcome = None
+                self._outcome = None
             words = ledger.words
             self._begun = begun = monotonic_ns()
             if slot:
@@ -136,7 +144,7 @@ def requests_of(owner: Agent) -> Type[Request]:
             try:
                 if lasted is None:
                     lasted = monotonic_ns() - self._begun
-                if not slot or kind is not None or self._outcome is not None:
+                if slot <= 0 or kind is not None:
                     self._end_otherwise(exception, lasted)
                     return
                 ledger = self._ledger
@@ -182,7 +190,7 @@ def requests_of(owner: Agent) -> Type[Request]:
                 if queue:
                     ledger.drain()
             except BaseException:  # raised by a signal handler
-                if slot and self._ledger.words[slot] == self._begun:
+                if slot and self._ledger.words[abs(slot)] == self._begun:
                     self._end_otherwise(exception, monotonic_ns() - self._begun)
                 raise
 

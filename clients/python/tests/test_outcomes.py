@@ -7,7 +7,7 @@ import socket
 import unittest
 import urllib.error
 
-from musterd import Agent, MetricsEnabledBaseAgent
+from musterd import Agent, MetricsEnabledBaseAgent, layout
 
 from . import reader
 from .daemon import FakeDaemon, wait_until
@@ -126,6 +126,34 @@ class Outcomes(unittest.TestCase):
             request.timeout()
         self.assertEqual(self.requests(), {"error": 1, "cancelled": 1, "timeout": 1})
         self.assertEqual(self.errors(), {"validation": 1, "timeout": 1})
+
+    def test_said_of_one_request_alone(self) -> None:
+        request = self.agent.request()
+        request.fail("too early")
+        with request:
+            request.cancel()
+        with request:
+            pass
+        with self.assertRaises(KeyError), request:
+            raise KeyError
+        request.fail("too late")
+        with self.assertRaises(KeyError), request:
+            raise KeyError
+        self.assertEqual(self.requests(), {"cancelled": 1, "success": 1, "error": 2})
+        self.assertEqual(self.errors(), {"lookup": 2})
+
+    def test_said_of_a_request_without_a_slot(self) -> None:
+        others = [self.agent.request().begin() for _ in range(layout.SLOT_COUNT)]
+        request = self.agent.request()
+        for said in (True, False):
+            with request:
+                if said:
+                    request.fail("validation")
+        self.assertEqual(reader.in_flight(self.daemon.data()), len(others))
+        for other in others:
+            other.end()
+        self.assertEqual(self.requests(), {"error": 1, "success": len(others) + 1})
+        self.assertEqual(reader.in_flight(self.daemon.data()), 0)
 
     def test_record(self) -> None:
         self.agent.record("success", 2.0)
