@@ -8,7 +8,12 @@ use super::declaration::{Declared, stem};
 use super::faults::Fault;
 use super::known::{self, KNOWN, Known};
 use crate::metric::{Batch, Foreign, Group, Kind};
-use std::collections::HashMap;
+use musterd_client::layout::Shape;
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+/// Shapes that are looked through for one that is the same.
+const SHAPES: usize = 16;
 
 /// A family's place in the catalog.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -30,6 +35,8 @@ pub struct Catalog {
     by_stem: HashMap<String, FamilyId>,
     /// Series of all of them.
     rows: usize,
+    /// Shapes of histograms that came last.
+    shapes: VecDeque<Arc<Shape>>,
 }
 
 /// A family.
@@ -51,7 +58,12 @@ pub struct Entry {
 
 impl Default for Catalog {
     fn default() -> Self {
-        let mut catalog = Self { families: Vec::new(), by_stem: HashMap::new(), rows: 0 };
+        let mut catalog = Self {
+            families: Vec::new(),
+            by_stem: HashMap::new(),
+            rows: 0,
+            shapes: VecDeque::new(),
+        };
         for known in &KNOWN {
             let family = &known.family;
             catalog.push(Entry {
@@ -133,6 +145,18 @@ impl Catalog {
     pub fn by_stem(&self, stem: &str) -> Option<(FamilyId, usize)> {
         let id = *self.by_stem.get(stem)?;
         Some((id, self.get(id)?.rows))
+    }
+
+    /// The shape in the memory of one that is the same, if that came not long ago: nearly all histograms
+    /// have one of a few.
+    pub fn share(&mut self, shape: &Shape) -> Arc<Shape> {
+        if let Some(known) = self.shapes.iter().find(|known| ***known == *shape) {
+            return Arc::clone(known);
+        }
+        let shape = Arc::new(shape.clone());
+        self.shapes.truncate(SHAPES - 1);
+        self.shapes.push_front(Arc::clone(&shape));
+        shape
     }
 
     /// Series of all families.

@@ -151,8 +151,9 @@ pub fn fill(registry: &Registry, now: Duration, batch: &mut Batch) {
         }
     });
     each(&QUANTILES, &|batch, name, agent| {
-        for (quantile, label) in EXPORTED_QUANTILES {
-            if let Some(seconds) = agent.window.quantile(quantile) {
+        let values = agent.window.quantiles(EXPORTED_QUANTILES.map(|(quantile, _)| quantile));
+        for ((_, label), seconds) in EXPORTED_QUANTILES.iter().zip(values) {
+            if let Some(seconds) = seconds {
                 batch.sample(&[("agent", name), ("quantile", label)], seconds);
             }
         }
@@ -206,7 +207,8 @@ pub fn describe(registry: &Registry, name: &str, agent: &Agent, now: Duration) -
         .collect();
     let quantiles: serde_json::Map<_, _> = EXPORTED_QUANTILES
         .iter()
-        .filter_map(|(q, label)| Some(((*label).to_owned(), agent.window.quantile(*q)?.into())))
+        .zip(agent.window.quantiles(EXPORTED_QUANTILES.map(|(quantile, _)| quantile)))
+        .filter_map(|((_, label), seconds)| Some(((*label).to_owned(), seconds?.into())))
         .collect();
     let ledgers: Vec<_> = agent
         .live

@@ -26,6 +26,7 @@ use std::collections::HashSet;
 use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
 
 /// The kernel's own name for a memory file: no two that exist at the same time share it, whatever
 /// is written in them.
@@ -78,7 +79,7 @@ struct Number {
 #[derive(Clone, Copy, Debug)]
 enum What {
     /// Requests that ended in one way.
-    Requests(usize),
+    Requests(u8),
     Count(RowId),
     /// A counter of fractions.
     Sum(RowId),
@@ -91,8 +92,19 @@ struct Histogram {
     /// Its row; none for the durations of requests.
     row: Option<RowId>,
     /// Its buckets, which may be finer than those that it is added up in.
-    shape: Shape,
+    shape: Arc<Shape>,
     held: Vec<u64>,
+    /// Observations that a classic bucket has shown and no exponential one yet.
+    missing: u64,
+}
+
+/// What is to be added up anew over all ledgers of an agent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stale {
+    /// Gauges and sums of series: by [`Ledger::add_sums`].
+    pub series: bool,
+    /// The sum of the durations of requests: by [`Ledger::duration_sum`].
+    pub durations: bool,
 }
 
 /// What a ledger says at one moment, besides its totals.
@@ -255,35 +267,43 @@ impl Ledger {
         begun.saturating_sub(self.memory.load(header::UNSLOTTED_ENDED))
     }
 
-    /// Adds what has come since the last time, but for gauges and sums of fractions. Whether those are to
-    /// be added up anew: see [`Ledger::add_sums`].
-    pub fn read(&mut self, books: &mut Books<'_>) -> bool {
-        let mut has_changed = self.find_new_records(books);
+    /// Adds what has come since the last time. What is to be added up anew over all ledgers, since it is no
+    /// whole number and others count in it, too, is returned.
+    pub fn read(&mut self, books: &mut Books<'_>) -> Stale {
+        let mut stale = Stale { series: self.find_new_records(books), durations: false };
         for number in &mut self.numbers {
             let word = self.memory.load(number.values as usize);
             if word != number.held {
-                has_changed |= number.take(word, books);
+                stale.series |= number.take(word, books);
             }
         }
         for histogram in &mut self.histograms {
-            has_changed |= histogram.read(&self.memory, books);
+            let Some(sum) = histogram.read(&self.memory, books) else { continue };
+            match histogram.row {
+                Some(row) => stale.series |= !books.series.show_only(row, sum),
+                None => stale.durations = true,
+            }
         }
-        has_changed
+        stale
+    }
+
+    /// The sum of the durations of its requests, as last read.
+    #[must_use]
+    pub fn duration_sum(&self) -> f64 {
+        let durations = self.histograms.iter().find(|histogram| histogram.row.is_none());
+        durations.map_or(0.0, Histogram::sum)
     }
 
     /// Adds its gauges and its sums of fractions, as last read: to be added up over all ledgers.
-    pub fn add_sums(&self, totals: &mut Totals, series: &mut SeriesTable) {
+    pub fn add_sums(&self, series: &mut SeriesTable) {
         for number in &self.numbers {
             if let What::Sum(row) | What::Gauge(row) = number.what {
                 series.add_sum(row, f64::from_bits(number.held));
             }
         }
         for histogram in &self.histograms {
-            let sum = histogram.held.first().copied().map_or(0.0, f64::from_bits);
-            match (histogram.row, &mut totals.durations) {
-                (Some(row), _) => series.add_sum(row, sum),
-                (None, Some(durations)) => durations.add_to_sum(sum),
-                (None, None) => {}
+            if let Some(row) = histogram.row {
+                series.add_sum(row, histogram.sum());
             }
         }
     }
@@ -296,7 +316,7 @@ impl Ledger {
         self.read(books);
         for number in &self.numbers {
             match number.what {
-                What::Requests(status) => retired.add_requests(status, number.held),
+                What::Requests(status) => retired.add_requests(status.into(), number.held),
                 What::Count(row) | What::Sum(row) | What::Gauge(row) => {
                     books.series.retire(row, number.held);
                 }
@@ -413,7 +433,8 @@ impl Ledger {
             None => {}
             Some(Place::Number(what)) => self.numbers.push(Number { values, what, held: 0 }),
             Some(Place::Histogram(row, shape)) => {
-                self.histograms.push(Histogram { values, row, held: vec![0; shape.words()], shape })
+                let held = vec![0; shape.words()];
+                self.histograms.push(Histogram { values, row, held, shape, missing: 0 });
             }
         }
     }
@@ -423,19 +444,20 @@ impl Ledger {
 enum Place {
     Number(What),
     /// Its row, and its buckets.
-    Histogram(Option<RowId>, Shape),
+    Histogram(Option<RowId>, Arc<Shape>),
 }
 
 fn place(declared: &Declared<'_>, books: &mut Books<'_>, faults: &mut Faults) -> Option<Place> {
     let requests = match (declared.name, declared.kind, declared.labels.as_slice()) {
         (names::REQUESTS, Kind::Counter, [("status", status)]) => {
-            let known = STATUSES.iter().take(ABORTED).position(|known| known == status);
-            known.map(|status| Place::Number(What::Requests(status))).ok_or(Fault::Unknown)
+            let known = (0..).zip(&STATUSES[..ABORTED]).find(|(_, known)| *known == status);
+            known.map(|(at, _)| Place::Number(What::Requests(at))).ok_or(Fault::Unknown)
         }
         (names::DURATION, Kind::Histogram, []) => match &declared.shape {
             Some(shape) => {
-                books.totals.durations_of(shape);
-                Ok(Place::Histogram(None, shape.clone()))
+                let shape = books.catalog.share(shape);
+                books.totals.durations_of(&shape);
+                Ok(Place::Histogram(None, shape))
             }
             None => Err(Fault::Malformed),
         },
@@ -443,7 +465,7 @@ fn place(declared: &Declared<'_>, books: &mut Books<'_>, faults: &mut Faults) ->
         _ => {
             let row = books.series.place(declared, books.catalog, books.limits, faults)?;
             return Some(match (declared.kind, &declared.shape) {
-                (_, Some(shape)) => Place::Histogram(Some(row), shape.clone()),
+                (_, Some(shape)) => Place::Histogram(Some(row), books.catalog.share(shape)),
                 (Kind::FractionCounter, None) => Place::Number(What::Sum(row)),
                 (Kind::Gauge, None) => Place::Number(What::Gauge(row)),
                 (_, None) => Place::Number(What::Count(row)),
@@ -455,57 +477,80 @@ fn place(declared: &Declared<'_>, books: &mut Books<'_>, faults: &mut Faults) ->
 }
 
 impl Number {
-    /// Takes a word that is not the one that was read before. Whether sums are to be added up anew.
+    /// Takes a word that is not the one that was read before. Whether it is to be added up anew over all
+    /// ledgers.
     fn take(&mut self, word: u64, books: &mut Books<'_>) -> bool {
         match self.what {
             What::Requests(_) | What::Count(_) if word < self.held => return false,
-            What::Requests(status) => books.totals.add_requests(status, word - self.held),
+            What::Requests(status) => books.totals.add_requests(status.into(), word - self.held),
             What::Count(row) => books.series.count(row, word - self.held),
             What::Sum(_) if !has_grown(self.held, word) => return false,
-            What::Sum(_) | What::Gauge(_) => {}
+            What::Sum(row) | What::Gauge(row) => {
+                self.held = word;
+                return !books.series.show_only(row, f64::from_bits(word));
+            }
         }
         self.held = word;
-        matches!(self.what, What::Sum(_) | What::Gauge(_))
+        false
     }
 }
 
 impl Histogram {
-    /// Adds what has come since the last time, but for its sum. Whether that has changed.
+    fn sum(&self) -> f64 {
+        self.held.first().copied().map_or(0.0, f64::from_bits)
+    }
+
+    /// Adds what has come since the last time, but for its sum, which is returned if it has changed.
     ///
-    /// Every observation counts once in the exponential part and once, later, in the classic part:
-    /// where the classic part is as it was, the far longer exponential one need not be looked at.
-    fn read(&mut self, memory: &Memory, books: &mut Books<'_>) -> bool {
-        let values = self.values as usize;
-        let classic = 2 + self.shape.native_count as usize;
-        let is_same = |(place, held): (usize, &u64)| {
-            memory.load_published(values + 8 * (classic + place)) == *held
-        };
-        let sum = memory.load(values);
-        let held = self.held.get(classic..).unwrap_or_default();
-        if self.held.first() == Some(&sum) && held.iter().enumerate().all(is_same) {
-            return false;
+    /// Every observation counts once in the exponential part and once, later, in the classic part. So the far
+    /// longer exponential one is looked through only until what the classic part tells of has been found.
+    fn read(&mut self, memory: &Memory, books: &mut Books<'_>) -> Option<f64> {
+        let Self { values, row, shape, held, missing } = self;
+        let word = |place: usize| *values as usize + 8 * place;
+        let classic = 2 + shape.native_count as usize;
+        let (others, classics) = held.split_at_mut_checked(classic)?;
+        let (held_sum, natives) = others.split_first_mut()?;
+        let sum = memory.load(word(0));
+        let is_as_held =
+            |(place, held): (usize, &u64)| memory.load_published(word(classic + place)) == *held;
+        if *held_sum == sum && *missing == 0 && classics.iter().enumerate().all(is_as_held) {
+            return None;
         }
-        let durations = match self.row {
+        let durations = match *row {
             Some(row) => books.series.buckets(row),
             None => books.totals.durations.as_mut(),
-        };
-        let (Some(durations), Some((held_sum, held))) = (durations, self.held.split_first_mut())
-        else {
-            return false;
-        };
-        let grown = held.iter_mut().enumerate().filter_map(|(place, held)| {
-            let word = memory.load(values + 8 * (1 + place));
-            let more = word.checked_sub(*held).filter(|more| *more > 0)?;
-            *held = word;
-            Some((place, more))
+        }?;
+        let grown = classics.iter_mut().enumerate().filter_map(|(place, held)| {
+            let more = take_growth(held, memory.load_published(word(classic + place)))?;
+            *missing = missing.saturating_add(more);
+            Some((classic - 1 + place, more))
         });
-        durations.add_counts(&self.shape, grown);
-        let has_changed = has_grown(*held_sum, sum);
-        if has_changed {
-            *held_sum = sum;
+        durations.add_counts(shape, grown);
+        let mut natives = natives.iter_mut().enumerate();
+        let grown = std::iter::from_fn(|| {
+            while *missing > 0 {
+                let (place, held) = natives.next()?;
+                if let Some(more) = take_growth(held, memory.load(word(1 + place))) {
+                    *missing = missing.saturating_sub(more);
+                    return Some((place, more));
+                }
+            }
+            None
+        });
+        durations.add_counts(shape, grown);
+        if !has_grown(*held_sum, sum) {
+            return None;
         }
-        has_changed
+        *held_sum = sum;
+        Some(f64::from_bits(sum))
     }
+}
+
+/// By how much a count has grown, which is noted as held; nothing if it has not, or has gone back.
+fn take_growth(held: &mut u64, word: u64) -> Option<u64> {
+    let more = word.checked_sub(*held).filter(|more| *more > 0)?;
+    *held = word;
+    Some(more)
 }
 
 /// Whether a sum is one that can have come after another.

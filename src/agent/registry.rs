@@ -184,7 +184,8 @@ impl Registry {
         let mut books = Books { totals, series, catalog: &mut self.catalog, limits: &limits };
         let faults = live.ledger.retire(&mut books, retired);
         agent.series.drop_gauges(&mut self.catalog);
-        agent.add_up_sums();
+        agent.add_up_series();
+        agent.add_up_durations();
         let requests = agent.retired.finished() - before;
         tracing::debug!(agent = name, pid = live.pid, requests, "ledger retired");
         if agent.live.is_empty() && agent.child.is_none() {

@@ -34,20 +34,24 @@ impl Desk {
 
     /// Adds up, as the registry does.
     pub(super) fn read(&mut self, ledgers: &mut [&mut Ledger]) {
+        let mut is_stale = false;
         for ledger in &mut *ledgers {
             let Self { totals, series, catalog, limits, .. } = self;
-            ledger.read(&mut Books { totals, series, catalog, limits });
+            is_stale |= ledger.read(&mut Books { totals, series, catalog, limits }).series;
         }
-        self.sum(ledgers);
-    }
-
-    fn sum(&mut self, ledgers: &[&mut Ledger]) {
+        if is_stale {
+            self.add_up_series(ledgers);
+        }
         if let Some(durations) = &mut self.totals.durations {
             durations.sum = self.retired.durations.as_ref().map_or(0.0, |retired| retired.sum);
+            ledgers.iter().for_each(|ledger| durations.add_to_sum(ledger.duration_sum()));
         }
+    }
+
+    fn add_up_series(&mut self, ledgers: &[&mut Ledger]) {
         self.series.begin_sums();
         for ledger in ledgers {
-            ledger.add_sums(&mut self.totals, &mut self.series);
+            ledger.add_sums(&mut self.series);
         }
         self.series.end_sums();
     }
@@ -56,7 +60,7 @@ impl Desk {
         let Self { totals, retired, series, catalog, limits } = self;
         let faults = ledger.retire(&mut Books { totals, series, catalog, limits }, retired);
         self.series.drop_gauges(&mut self.catalog);
-        self.sum(&[]);
+        self.add_up_series(&[]);
         faults
     }
 

@@ -13,9 +13,10 @@ use super::catalog::{Catalog, FamilyId};
 use super::declaration::Declared;
 use super::faults::{Fault, Faults};
 use super::totals::{Durations, add_sums};
-use crate::metric::{Batch, Group, Histogram, Labels};
+use crate::metric::{Batch, Group, Histogram, LabelSet, LabelSets};
 use musterd_client::layout::{Kind, Shape};
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 /// The label value of what does not fit.
 pub const OVERFLOW: &str = "overflow";
@@ -44,6 +45,8 @@ pub struct RowId(u32);
 pub struct SeriesTable {
     agent: String,
     rows: Vec<Row>,
+    /// Of all rows.
+    labels: LabelSets,
     keys: HashMap<Key, RowId>,
     /// Rows that are no series any more.
     free: Vec<RowId>,
@@ -63,7 +66,7 @@ struct Row {
     family: FamilyId,
     /// Ledgers in use that have it.
     live: u32,
-    labels: Labels,
+    labels: LabelSet,
     value: Value,
 }
 
@@ -103,6 +106,11 @@ impl Sum {
     fn of(retired: f64) -> Self {
         Self { retired, adding: retired, shown: retired }
     }
+
+    /// Shows the sum of what is retired and of the only part in use.
+    fn show(&mut self, only: f64) {
+        self.shown = self.shown.max(add_sums(self.retired, only));
+    }
 }
 
 impl SeriesTable {
@@ -112,6 +120,7 @@ impl SeriesTable {
         Self {
             agent: agent.to_owned(),
             rows: Vec::new(),
+            labels: LabelSets::default(),
             keys: HashMap::new(),
             free: Vec::new(),
             complaints: BTreeMap::new(),
@@ -186,6 +195,7 @@ impl SeriesTable {
         let found = found?;
         let known = found.and_then(|id| catalog.get(id)).and_then(|entry| entry.known);
         let is_free = |label: &str| known.is_none_or(|known| known.values_of(label).is_none());
+        let shape = declared.shape.as_ref().map(|shape| catalog.share(shape));
         let mut labels = sorted(declared);
         for (label, value) in &mut labels {
             let is_bad = value.len() > limits.label_length || value.contains(char::is_control);
@@ -198,7 +208,7 @@ impl SeriesTable {
             }
         }
         if let Some(id) = found.and_then(|family| self.find(family, &labels)) {
-            return self.check(id, declared, faults);
+            return self.check(id, declared, shape, faults);
         }
         if self.len() >= limits.series || catalog.row_count() >= limits.total_series {
             if declared.kind == Kind::Gauge {
@@ -213,10 +223,10 @@ impl SeriesTable {
             }
             self.complain(declared.name, Fault::OverLimit, faults);
             if let Some(id) = found.and_then(|family| self.find(family, &labels)) {
-                return self.check(id, declared, faults);
+                return self.check(id, declared, shape, faults);
             }
         }
-        let value = value_of(declared.kind, declared.shape.as_ref()).ok_or(Fault::Malformed)?;
+        let value = value_of(declared.kind, shape).ok_or(Fault::Malformed)?;
         let family = match found {
             Some(family) => family,
             None => catalog.add(declared, limits.families)?,
@@ -230,6 +240,7 @@ impl SeriesTable {
         &mut self,
         id: RowId,
         declared: &Declared<'_>,
+        shape: Option<Arc<Shape>>,
         faults: &mut Faults,
     ) -> Result<RowId, Fault> {
         let row = self.row_mut(id).ok_or(Fault::Conflict)?;
@@ -237,8 +248,7 @@ impl SeriesTable {
             (Value::Count { .. }, Kind::Counter)
             | (Value::Sum(_), Kind::FractionCounter)
             | (Value::Gauge(_), Kind::Gauge) => true,
-            (Value::Histogram(buckets), Kind::Histogram) => declared
-                .shape
+            (Value::Histogram(buckets), Kind::Histogram) => shape
                 .as_ref()
                 .filter(|shape| shape.bounds == buckets.current.shape.bounds)
                 .map(|shape| buckets.current.make_room_for(shape))
@@ -251,7 +261,7 @@ impl SeriesTable {
         if row.live > 0 {
             return Err(Fault::Conflict);
         }
-        row.value = value_of(declared.kind, declared.shape.as_ref()).ok_or(Fault::Malformed)?;
+        row.value = value_of(declared.kind, shape).ok_or(Fault::Malformed)?;
         self.complain(declared.name, Fault::Redeclared, faults);
         Ok(id)
     }
@@ -276,6 +286,7 @@ impl SeriesTable {
 
     fn drop_rows(&mut self, catalog: &mut Catalog, is_it: impl Fn(&Row) -> bool) {
         let (rows, free) = (&mut self.rows, &mut self.free);
+        let had = self.keys.len();
         self.keys.retain(|key, id| {
             let Some(row) = rows.get_mut(id.0 as usize).filter(|row| is_it(row)) else {
                 return true;
@@ -285,6 +296,12 @@ impl SeriesTable {
             catalog.row_removed(key.family);
             false
         });
+        if self.keys.len() < had {
+            let old = std::mem::take(&mut self.labels);
+            for row in self.rows.iter_mut().filter(|row| row.is_series()) {
+                row.labels = self.labels.add_from(&old, row.labels);
+            }
+        }
     }
 
     fn has(&self, family: FamilyId) -> bool {
@@ -302,9 +319,9 @@ impl SeriesTable {
         value: Value,
         catalog: &mut Catalog,
     ) -> RowId {
-        let mut rendered = vec![("agent", self.agent.as_str())];
-        rendered.extend(labels);
-        let row = Row { family, live: 0, labels: Labels::new(&rendered), value };
+        let agent = std::iter::once(("agent", self.agent.as_str()));
+        let rendered = self.labels.add(agent.chain(labels.iter().copied()));
+        let row = Row { family, live: 0, labels: rendered, value };
         let id = match self.free.pop() {
             Some(id) => {
                 if let Some(place) = self.row_mut(id) {
@@ -339,6 +356,19 @@ impl SeriesTable {
             Value::Histogram(buckets) => Some(&mut buckets.current),
             _ => None,
         }
+    }
+
+    /// Shows what a ledger has in a gauge or a sum, if that is the only ledger in use with the series: then
+    /// nothing is to be added up anew. Whether it is.
+    pub fn show_only(&mut self, id: RowId, value: f64) -> bool {
+        let Some(row) = self.row_mut(id).filter(|row| row.live == 1) else { return false };
+        match &mut row.value {
+            Value::Gauge(shown) => *shown = Some(value).filter(|value| !value.is_nan()),
+            Value::Sum(sum) => sum.show(value),
+            Value::Histogram(buckets) => buckets.sum.show(value),
+            Value::Count { .. } | Value::Nothing => {}
+        }
+        true
     }
 
     /// Begins to add up anew what is no whole number: gauges, and sums.
@@ -392,12 +422,13 @@ impl SeriesTable {
     }
 
     /// The same of a histogram: its words, which have the buckets of `shape`.
-    pub fn retire_histogram(&mut self, id: RowId, shape: &Shape, words: &[u64]) {
+    pub fn retire_histogram(&mut self, id: RowId, shape: &Arc<Shape>, words: &[u64]) {
         let Some(row) = self.row_mut(id) else { return };
         row.live = row.live.saturating_sub(1);
         if let Value::Histogram(buckets) = &mut row.value {
             let current = &buckets.current.shape;
-            let retired = buckets.retired.get_or_insert_with(|| Durations::new(current.clone()));
+            let retired =
+                buckets.retired.get_or_insert_with(|| Durations::new(Arc::clone(current)));
             // Those in use stay in use, whichever ledger is retired first.
             retired.make_room_for(current);
             retired.add_words(shape, words);
@@ -415,18 +446,19 @@ impl SeriesTable {
 
     /// Emits all of them.
     pub fn fill(&self, batch: &mut Batch, group: Group) {
+        let mut writer = batch.fill_group(group, &self.labels);
         for row in &self.rows {
-            let family = row.family.place();
+            let (family, labels) = (row.family.place(), row.labels);
             match &row.value {
                 Value::Count { current, .. } => {
-                    batch.put(group, family, &row.labels, super::export::number(*current));
+                    writer.number(family, labels, super::export::number(*current));
                 }
-                Value::Sum(sum) => batch.put(group, family, &row.labels, sum.shown),
-                Value::Gauge(Some(value)) => batch.put(group, family, &row.labels, *value),
+                Value::Sum(sum) => writer.number(family, labels, sum.shown),
+                Value::Gauge(Some(value)) => writer.number(family, labels, *value),
                 Value::Histogram(buckets) => {
                     let Buckets { current, sum, .. } = &**buckets;
                     let histogram = Histogram { sum: sum.shown, ..current.as_histogram() };
-                    batch.put_histogram(group, family, &row.labels, &histogram);
+                    writer.histogram(family, labels, &histogram);
                 }
                 Value::Gauge(None) | Value::Nothing => {}
             }
@@ -477,13 +509,13 @@ fn sorted<'a>(declared: &Declared<'a>) -> Vec<(&'a str, &'a str)> {
 }
 
 /// Nothing counted yet; none for a histogram without buckets.
-fn value_of(kind: Kind, shape: Option<&Shape>) -> Option<Value> {
+fn value_of(kind: Kind, shape: Option<Arc<Shape>>) -> Option<Value> {
     Some(match kind {
         Kind::Counter => Value::Count { retired: 0, current: 0 },
         Kind::FractionCounter => Value::Sum(Sum::default()),
         Kind::Gauge => Value::Gauge(None),
         Kind::Histogram => {
-            let current = Durations::new(shape?.clone());
+            let current = Durations::new(shape?);
             Value::Histogram(Box::new(Buckets { retired: None, current, sum: Sum::default() }))
         }
     })

@@ -6,6 +6,7 @@
 use super::buckets;
 use musterd_client::layout::Shape;
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 
 /// How a request ended, as the label `status` has it. `aborted` is the daemon's own word, for a
 /// request that ended with its agent.
@@ -31,9 +32,9 @@ pub struct Totals {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Durations {
-    /// The buckets.
+    /// The buckets; mostly those of many others, in the same memory.
     #[serde(with = "shape")]
-    pub shape: Shape,
+    pub shape: Arc<Shape>,
     /// Seconds, or what else is observed.
     pub sum: f64,
     /// Observations up to the zero threshold.
@@ -53,8 +54,8 @@ impl Totals {
     }
 
     /// The durations, to add to, in buckets that those of `shape` can be put into.
-    pub fn durations_of(&mut self, shape: &Shape) -> &mut Durations {
-        let durations = self.durations.get_or_insert_with(|| Durations::new(shape.clone()));
+    pub fn durations_of(&mut self, shape: &Arc<Shape>) -> &mut Durations {
+        let durations = self.durations.get_or_insert_with(|| Durations::new(Arc::clone(shape)));
         durations.make_room_for(shape);
         durations
     }
@@ -69,7 +70,7 @@ impl Totals {
 impl Durations {
     /// Nothing observed yet.
     #[must_use]
-    pub fn new(shape: Shape) -> Self {
+    pub fn new(shape: Arc<Shape>) -> Self {
         let native = vec![0; shape.native_count as usize];
         let classic = vec![0; shape.bounds.len() + 1];
         Self { shape, sum: 0.0, zero: 0, native, classic }
@@ -82,13 +83,13 @@ impl Durations {
 
     /// Takes buckets that those of `shape` can be put into, if its own are not. No count is lost, and
     /// none is in a bucket that does not hold its observation.
-    pub fn make_room_for(&mut self, shape: &Shape) {
-        if self.shape == *shape {
+    pub fn make_room_for(&mut self, shape: &Arc<Shape>) {
+        if is_same(&self.shape, shape) {
             return;
         }
         let common = buckets::common(&self.shape, shape);
-        if self.shape != common {
-            let old = std::mem::replace(self, Self::new(common));
+        if *self.shape != common {
+            let old = std::mem::replace(self, Self::new(Arc::new(common)));
             self.add_to_sum(old.sum);
             let counts = std::iter::once(&old.zero).chain(&old.native).chain(&old.classic);
             self.add_counts(&old.shape, counts.copied().enumerate());
@@ -97,7 +98,7 @@ impl Durations {
 
     /// Adds the values of a ledger's record of `shape`, in their order there: sum, zero bucket,
     /// exponential buckets, classic buckets.
-    pub fn add_words(&mut self, shape: &Shape, words: &[u64]) {
+    pub fn add_words(&mut self, shape: &Arc<Shape>, words: &[u64]) {
         let Some((sum, counts)) = words.split_first() else { return };
         self.add_to_sum(f64::from_bits(*sum));
         self.add_counts(shape, counts.iter().copied().enumerate());
@@ -105,9 +106,9 @@ impl Durations {
 
     /// Adds counts of `shape`, for which there is room, each with its place there: in the order of a
     /// ledger's record, behind the sum.
-    pub fn add_counts(&mut self, shape: &Shape, counts: impl Iterator<Item = (usize, u64)>) {
+    pub fn add_counts(&mut self, shape: &Arc<Shape>, counts: impl Iterator<Item = (usize, u64)>) {
         let Self { shape: own, zero, native, classic, .. } = self;
-        let is_same = own == shape;
+        let is_same = is_same(own, shape);
         for (place, count) in counts.filter(|(_, count)| *count > 0) {
             let place = if is_same { place } else { buckets::place(shape, own, place) };
             let cell = match place.checked_sub(1) {
@@ -136,6 +137,12 @@ impl Durations {
     }
 }
 
+/// Whether two shapes are the same, which those in the same memory are without a look at their bounds.
+#[must_use]
+pub fn is_same(one: &Arc<Shape>, other: &Arc<Shape>) -> bool {
+    Arc::ptr_eq(one, other) || one == other
+}
+
 /// Two sums of what is never below 0, together; never more than a double can hold.
 #[must_use]
 pub fn add_sums(one: f64, other: f64) -> f64 {
@@ -146,6 +153,7 @@ pub fn add_sums(one: f64, other: f64) -> f64 {
 mod shape {
     use musterd_client::layout::Shape;
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
+    use std::sync::Arc;
 
     #[derive(Serialize, Deserialize)]
     struct Stored {
@@ -156,15 +164,15 @@ mod shape {
         bounds: Vec<f64>,
     }
 
-    pub(super) fn serialize<S: Serializer>(shape: &Shape, to: S) -> Result<S::Ok, S::Error> {
-        let Shape { schema, first, native_count, zero_threshold, bounds } = shape.clone();
+    pub(super) fn serialize<S: Serializer>(shape: &Arc<Shape>, to: S) -> Result<S::Ok, S::Error> {
+        let Shape { schema, first, native_count, zero_threshold, bounds } = Shape::clone(shape);
         Stored { schema, first, native_count, zero_threshold, bounds }.serialize(to)
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Shape, D::Error> {
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Arc<Shape>, D::Error> {
         let Stored { schema, first, native_count, zero_threshold, bounds } =
             Stored::deserialize(from)?;
-        Ok(Shape { schema, first, native_count, zero_threshold, bounds })
+        Ok(Arc::new(Shape { schema, first, native_count, zero_threshold, bounds }))
     }
 }
 
@@ -179,7 +187,7 @@ mod tests {
         totals.add_requests(0, 1);
         totals.add_requests(99, 1);
         assert_eq!(totals.finished(), u64::MAX);
-        let durations = totals.durations_of(&Shape::durations());
+        let durations = totals.durations_of(&Arc::new(Shape::durations()));
         durations.add_to_sum(f64::MAX);
         durations.add_to_sum(f64::MAX);
         assert_eq!(durations.sum, f64::MAX);
@@ -188,7 +196,7 @@ mod tests {
     #[test]
     fn ledgers_of_other_buckets_lose_no_duration() {
         let mut totals = Totals::default();
-        let (fine, coarse) = (Shape::durations_at(5), Shape::durations_at(2));
+        let [fine, coarse] = [5, 2].map(|schema| Arc::new(Shape::durations_at(schema)));
         for shape in [&fine, &coarse, &fine] {
             totals.durations_of(shape).add_words(shape, &vec![1; shape.words()]);
         }
@@ -201,8 +209,8 @@ mod tests {
 
     #[test]
     fn a_records_words_are_added_in_their_order() {
-        let shape = Shape { native_count: 2, bounds: vec![1.0], ..Shape::calls() };
-        let mut durations = Durations::new(shape.clone());
+        let shape = Arc::new(Shape { native_count: 2, bounds: vec![1.0], ..Shape::calls() });
+        let mut durations = Durations::new(Arc::clone(&shape));
         durations.add_words(&shape, &[1.5_f64.to_bits(), 1, 2, 3, 4, 5]);
         durations.add_words(&shape, &[0.5_f64.to_bits(), 0, 0, 1, 0, 1]);
         assert_eq!((durations.sum, durations.zero, durations.count()), (2.0, 1, 10));
@@ -215,7 +223,7 @@ mod tests {
     #[test]
     fn totals_outlive_a_restart() {
         let mut totals = Totals { requests: [u64::MAX, 0, 1, 0, 0], ..Totals::default() };
-        totals.durations_of(&Shape::durations()).sum = 0.1;
+        totals.durations_of(&Arc::new(Shape::durations())).sum = 0.1;
         let text = serde_json::to_string(&totals).unwrap();
         assert_eq!(serde_json::from_str::<Totals>(&text).unwrap(), totals);
     }

@@ -6,9 +6,10 @@
 //! Must not know where totals come from or what is concluded from them.
 
 use super::buckets;
-use super::totals::{CANCELLED, Durations, SUCCESS, Totals};
+use super::totals::{CANCELLED, Durations, SUCCESS, Totals, is_same};
 use musterd_client::layout::Shape;
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How far back the window reaches.
@@ -26,7 +27,7 @@ pub struct Window {
     cancelled: u64,
     /// The zero bucket, then the exponential ones.
     buckets: Vec<u64>,
-    shape: Option<Shape>,
+    shape: Option<Arc<Shape>>,
 }
 
 #[derive(Debug, Default)]
@@ -34,6 +35,10 @@ struct Seen {
     finished: u64,
     succeeded: u64,
     cancelled: u64,
+    /// Observations, by the classic buckets.
+    observed: u64,
+    /// Those of them that no exponential bucket has shown yet.
+    missing: u64,
     buckets: Vec<u64>,
 }
 
@@ -61,7 +66,7 @@ impl Window {
     pub fn skip_to(&mut self, totals: &Totals) {
         let mut past = Self::starting_from(totals);
         std::mem::swap(&mut self.seen, &mut past.seen);
-        if let Some(shape) = past.shape.filter(|shape| self.shape.as_ref() != Some(shape)) {
+        if let Some(shape) = past.shape.filter(|shape| !self.has_shape(shape)) {
             self.take_shape(&shape);
         }
     }
@@ -98,14 +103,22 @@ impl Window {
 
     fn new_observations(&mut self, durations: &Durations) -> Vec<(usize, u64)> {
         let shape = &durations.shape;
-        if self.shape.as_ref() != Some(shape) {
-            self.seen.buckets = moved(self.shape.as_ref(), shape, &self.seen.buckets);
+        if !self.has_shape(shape) {
+            self.seen.buckets = moved(self.shape.as_deref(), shape, &self.seen.buckets);
             self.take_shape(shape);
         }
+        let Seen { observed, missing, buckets, .. } = &mut self.seen;
+        let count = durations.count();
+        *missing = missing.saturating_add(count.saturating_sub(*observed));
+        *observed = count;
         let counts = std::iter::once(&durations.zero).chain(&durations.native);
         let mut changed = Vec::new();
-        for (index, (seen, count)) in self.seen.buckets.iter_mut().zip(counts).enumerate() {
+        for (index, (seen, count)) in buckets.iter_mut().zip(counts).enumerate() {
+            if *missing == 0 {
+                break;
+            }
             if *count > *seen {
+                *missing = missing.saturating_sub(*count - *seen);
                 changed.push((index, *count - *seen));
                 *seen = *count;
             }
@@ -113,10 +126,14 @@ impl Window {
         changed
     }
 
+    fn has_shape(&self, shape: &Arc<Shape>) -> bool {
+        self.shape.as_ref().is_some_and(|own| is_same(own, shape))
+    }
+
     /// Goes on in other buckets: coarser ones, since totals never get finer.
-    fn take_shape(&mut self, shape: &Shape) {
-        self.buckets = moved(self.shape.as_ref(), shape, &self.buckets);
-        if let Some(old) = self.shape.replace(shape.clone()) {
+    fn take_shape(&mut self, shape: &Arc<Shape>) {
+        self.buckets = moved(self.shape.as_deref(), shape, &self.buckets);
+        if let Some(old) = self.shape.replace(Arc::clone(shape)) {
             for step in &mut self.steps {
                 let fine = std::mem::take(&mut step.buckets).into_iter();
                 let place = |(at, count)| (buckets::place(&old, shape, at), count);
@@ -173,20 +190,28 @@ impl Window {
     /// durations up to a microsecond, by half of one; above the last bucket it is the last bucket's.
     #[must_use]
     pub fn quantile(&self, q: f64) -> Option<f64> {
-        let shape = self.shape.as_ref()?;
+        let [value] = self.quantiles([q]);
+        value
+    }
+
+    /// As [`Window::quantile`], of several, which rise.
+    #[must_use]
+    pub fn quantiles<const N: usize>(&self, wanted: [f64; N]) -> [Option<f64>; N] {
         let total: u64 = self.buckets.iter().fold(0, |sum, count| sum.saturating_add(*count));
-        #[allow(clippy::cast_precision_loss)]
-        let rank = (q.clamp(0.0, 1.0) * total as f64).max(f64::MIN_POSITIVE);
-        let mut below = 0.0;
-        for (index, count) in self.buckets.iter().enumerate().filter(|(_, count)| **count > 0) {
+        let Some(shape) = self.shape.as_ref().filter(|_| total > 0) else { return [None; N] };
+        let mut counts = self.buckets.iter().enumerate().filter(|(_, count)| **count > 0);
+        let (mut below, mut last) = (0.0, 0);
+        wanted.map(|q| {
             #[allow(clippy::cast_precision_loss)]
-            let count = *count as f64;
-            below += count;
-            if below >= rank {
-                return Some(buckets::middle(shape, index));
+            let rank = (q.clamp(0.0, 1.0) * total as f64).max(f64::MIN_POSITIVE);
+            while below < rank {
+                let (index, count) = counts.next()?;
+                #[allow(clippy::cast_precision_loss)]
+                let count = *count as f64;
+                (below, last) = (below + count, index);
             }
-        }
-        None
+            Some(buckets::middle(shape, last))
+        })
     }
 
     /// By what share a quantile may be off; `None` before there are durations.
@@ -244,11 +269,12 @@ mod tests {
 
     /// Counts a value as a client does whose durations are of a schema.
     fn observe_at(schema: i32, totals: &mut Totals, value: f64) {
-        let shape = Shape::durations_at(schema);
+        let shape = Arc::new(Shape::durations_at(schema));
         let place = (value.log2() * f64::from(schema).exp2()).ceil() as i32 - shape.first + 1;
         let place = usize::try_from(place).unwrap_or(0).min(shape.native_count as usize);
         let mut words = vec![0; shape.words()];
         words[1 + place] = 1;
+        words[shape.words() - 1] = 1;
         totals.durations_of(&shape).add_words(&shape, &words);
     }
 

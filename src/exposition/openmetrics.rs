@@ -45,7 +45,7 @@ fn family_line<'a>(family: &FamilyRef<'a>) -> (&'a [u8], &'static [u8]) {
 #[cfg(test)]
 mod tests {
     use crate::exposition::{Format, encode};
-    use crate::metric::{Batch, Family, Foreign, Histogram, Kind, Labels};
+    use crate::metric::{Batch, Family, Foreign, Histogram, Kind, LabelSets};
 
     #[test]
     fn every_kind() {
@@ -95,7 +95,9 @@ a_seconds_count{x="z"} 2
         let family = Foreign { name, help: "Sent.", unit: "bytes", kind: Kind::Counter };
         let mut batch = Batch::new();
         let group = batch.begin_group(std::iter::once((family, 1)));
-        batch.put(group, 0, &Labels::new(&[("agent", "x")]), 7.0);
+        let mut sets = LabelSets::default();
+        let labels = sets.add([("agent", "x")].into_iter());
+        batch.fill_group(group, &sets).number(0, labels, 7.0);
         let mut out = Vec::new();
         encode(&batch, Format::OpenMetrics, &mut out);
         let wanted = r#"# HELP a_sent_bytes Sent.

@@ -4,6 +4,11 @@
 //! Must not know: any source of values, any output format beyond the escaping of label values
 //! (which text 0.0.4 and OpenMetrics share: backslash, quote and line feed).
 
+mod group;
+
+pub use group::{Group, GroupWriter};
+
+use super::labels::{Labels, render_labels};
 use super::{Family, Kind};
 use std::collections::HashSet;
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
@@ -11,35 +16,6 @@ use std::ops::Range;
 
 /// A range of one of the batch's arenas. `u32`: a pass of 4 GiB is not a pass.
 type Span = Range<u32>;
-
-/// A set of labels, rendered once and used for many samples: `cpu="0",mode="idle"`.
-///
-/// For label sets that stay from pass to pass (a device's), keeping one of these spares the
-/// escaping at every sample.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Labels(Vec<u8>);
-
-impl Labels {
-    /// Renders label names and values. Names must be valid label names; values may be any text.
-    #[must_use]
-    pub fn new(pairs: &[(&str, &str)]) -> Self {
-        let mut text = Vec::new();
-        render_labels(pairs.iter().copied(), &mut text);
-        Self(text)
-    }
-
-    /// Renders others in place of these, in the same memory.
-    pub fn set(&mut self, pairs: &[(&str, &str)]) {
-        self.0.clear();
-        render_labels(pairs.iter().copied(), &mut self.0);
-    }
-
-    /// The rendered form, without braces.
-    #[must_use]
-    pub fn as_bytes(&self) -> &[u8] {
-        &self.0
-    }
-}
 
 /// One histogram sample.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -173,12 +149,6 @@ pub struct Foreign<'a> {
     pub kind: Kind,
 }
 
-/// Families that were begun together: see [`Batch::begin_group`].
-#[derive(Clone, Copy, Debug)]
-pub struct Group {
-    first: usize,
-}
-
 /// A family of a batch, for an encoder.
 #[derive(Clone, Debug)]
 pub struct FamilyRef<'a> {
@@ -256,59 +226,6 @@ impl Batch {
         self.push_foreign(&Foreign { name, help, unit: "", kind });
     }
 
-    /// Begins several families whose samples come in any order, by [`Batch::put`] and
-    /// [`Batch::put_histogram`]: each with how many samples it may have. What holds of the names in
-    /// [`Batch::begin_foreign`] holds here.
-    pub fn begin_group<'f>(
-        &mut self,
-        families: impl Iterator<Item = (Foreign<'f>, usize)>,
-    ) -> Group {
-        let group = Group { first: self.heads.len() };
-        let nothing = Sample { labels: 0..0, value: Value::Number(0.0) };
-        for (family, count) in families {
-            self.push_foreign(&family);
-            self.unused += count;
-            self.samples.resize(self.samples.len() + count, nothing.clone());
-            let room = position(self.samples.len());
-            if let Some(head) = self.heads.last_mut() {
-                head.room = room;
-            }
-        }
-        group
-    }
-
-    /// Adds a sample to a group's family, counted from 0, if that has room for it; its labels are rendered
-    /// already.
-    pub fn put(&mut self, group: Group, family: usize, labels: &Labels, value: f64) {
-        self.put_value(group, family, labels, Value::Number(value));
-    }
-
-    /// As [`Batch::put`], for a histogram.
-    pub fn put_histogram(
-        &mut self,
-        group: Group,
-        family: usize,
-        labels: &Labels,
-        histogram: &Histogram<'_>,
-    ) {
-        let value = self.keep_histogram(histogram);
-        self.put_value(group, family, labels, value);
-    }
-
-    fn put_value(&mut self, group: Group, family: usize, labels: &Labels, value: Value) {
-        let head = self.heads.get_mut(group.first + family).filter(|h| h.samples.end < h.room);
-        let Some(head) = head else {
-            debug_assert!(false, "a sample over what its family was said to have");
-            return;
-        };
-        let place = self.samples.get_mut(head.samples.end as usize);
-        if let Some(place) = place {
-            *place = Sample { labels: append(&mut self.text, &labels.0), value };
-            head.samples.end += 1;
-            self.unused -= 1;
-        }
-    }
-
     fn push_foreign(&mut self, family: &Foreign<'_>) {
         let Foreign { name, help, unit, kind } = *family;
         let name = append(&mut self.text, name.as_bytes());
@@ -374,7 +291,13 @@ impl Batch {
     }
 
     fn keep_histogram(&mut self, histogram: &Histogram<'_>) -> Value {
-        let bounds = append(&mut self.bounds, histogram.bounds);
+        // Mostly those of the one before.
+        let bounds = match self.histograms.last() {
+            Some(last) if slice(&self.bounds, &last.bounds) == histogram.bounds => {
+                last.bounds.clone()
+            }
+            _ => append(&mut self.bounds, histogram.bounds),
+        };
         let counts = append(&mut self.counts, histogram.counts);
         self.histograms.push(HistogramRow { bounds, counts, sum: histogram.sum });
         Value::Histogram(position(self.histograms.len() - 1))
@@ -412,7 +335,7 @@ impl Batch {
     }
 
     fn copy(&mut self, labels: &Labels) -> Span {
-        append(&mut self.text, &labels.0)
+        append(&mut self.text, labels.as_bytes())
     }
 
     /// The place reached so far.
@@ -521,33 +444,6 @@ fn slice<'a, T>(arena: &'a [T], span: &Span) -> &'a [T] {
     arena.get(span.start as usize..span.end as usize).unwrap_or_default()
 }
 
-fn render_labels<'l>(pairs: impl Iterator<Item = (&'l str, &'l str)>, out: &mut Vec<u8>) {
-    for (index, (name, value)) in pairs.enumerate() {
-        if index > 0 {
-            out.push(b',');
-        }
-        out.extend_from_slice(name.as_bytes());
-        out.extend_from_slice(b"=\"");
-        escape(value.as_bytes(), out);
-        out.push(b'"');
-    }
-}
-
-fn escape(value: &[u8], out: &mut Vec<u8>) {
-    if !value.iter().any(|byte| matches!(byte, b'\\' | b'"' | b'\n')) {
-        out.extend_from_slice(value);
-        return;
-    }
-    for &byte in value {
-        match byte {
-            b'\\' => out.extend_from_slice(b"\\\\"),
-            b'"' => out.extend_from_slice(b"\\\""),
-            b'\n' => out.extend_from_slice(b"\\n"),
-            _ => out.push(byte),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -613,34 +509,6 @@ mod tests {
                 [Point::Number(1.0)]
             );
         }
-    }
-
-    #[test]
-    fn a_groups_samples_come_in_any_order_and_stay_within_their_families() {
-        let foreign = |name| Foreign { name, help: "", unit: "", kind: Kind::Gauge };
-        let mut batch = Batch::new();
-        let group = batch.begin_group([(foreign("a"), 3), (foreign("b"), 2)].into_iter());
-        assert!(batch.is_empty());
-        for (family, value) in [(1, 1.0), (0, 2.0), (1, 3.0)] {
-            batch.put(group, family, &Labels::default(), value);
-        }
-        let histogram = Histogram { bounds: &[], counts: &[7], sum: 1.0 };
-        batch.put_histogram(group, 0, &Labels::new(&[("x", "y")]), &histogram);
-        batch.value(&UP, 9.0);
-        assert_eq!(batch.len(), 5);
-        let seen: Vec<Vec<_>> = batch
-            .families()
-            .map(|family| family.samples().map(|sample| sample.point).collect())
-            .collect();
-        let number = Point::Number;
-        assert_eq!(
-            seen,
-            [
-                vec![number(2.0), Point::Histogram(histogram)],
-                vec![number(1.0), number(3.0)],
-                vec![number(9.0)]
-            ]
-        );
     }
 
     #[test]

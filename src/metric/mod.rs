@@ -5,8 +5,10 @@
 
 mod batch;
 mod family;
+mod labels;
 
 pub use batch::{
-    Batch, FamilyRef, Foreign, Group, Histogram, Labels, Mark, Point, SampleRef, Summary,
+    Batch, FamilyRef, Foreign, Group, GroupWriter, Histogram, Mark, Point, SampleRef, Summary,
 };
 pub use family::{Family, Kind};
+pub use labels::{LabelSet, LabelSets, Labels};

@@ -97,6 +97,41 @@ x_wait_seconds_count{agent="a",kind="mail"} 3
 }
 
 #[test]
+fn what_the_classic_part_tells_of_is_looked_for_until_it_is_found() {
+    let (mut ledger, _, pen) = ledger();
+    let values = pen.append(&durations());
+    let add = |word: usize, more: u64| {
+        let at = values + 8 * word;
+        pen.0.store(at, pen.0.load(at) + more);
+    };
+    let (native, classic) = (2, 274);
+    let mut desk = Desk::new();
+    let mut read = |wanted: &[(usize, u64)], count: u64| {
+        desk.read(&mut [&mut ledger]);
+        let durations = desk.totals.durations.as_ref().unwrap();
+        let seen = durations.native.iter().copied().enumerate().filter(|(_, seen)| *seen > 0);
+        assert_eq!(seen.collect::<Vec<_>>(), wanted);
+        assert_eq!(durations.count(), count);
+    };
+    add(native + 7, 1);
+    read(&[], 0);
+    add(classic + 1, 1);
+    read(&[(7, 1)], 1);
+    // Against the rule the classic part comes first.
+    add(classic, 2);
+    read(&[(7, 1)], 3);
+    add(native + 9, 2);
+    read(&[(7, 1), (9, 2)], 3);
+    // What is ahead of the classic part is found when that comes.
+    add(native + 3, 1);
+    add(native + 250, 4);
+    add(classic + 2, 1);
+    read(&[(3, 1), (7, 1), (9, 2)], 4);
+    add(classic + 15, 4);
+    read(&[(3, 1), (7, 1), (9, 2), (250, 4)], 8);
+}
+
+#[test]
 fn an_interrupted_update_is_completed_once() {
     let (mut ledger, file, pen) = ledger();
     let success = pen.requests("success", 7);

@@ -7,7 +7,7 @@ use crate::agent::catalog::Catalog;
 use crate::agent::faults::Faults;
 use crate::agent::health::{Health, Judgement, Observations, Presence, State};
 use crate::agent::kept::Kept;
-use crate::agent::ledger::{Activity, Books, FileId, Ledger};
+use crate::agent::ledger::{Activity, Books, FileId, Ledger, Stale};
 use crate::agent::lines::folder::OwnLedger;
 use crate::agent::protocol::Hello;
 use crate::agent::series::{Limits, SeriesTable};
@@ -142,11 +142,13 @@ impl Agent {
 
     /// Adds what its ledgers have counted since the last time.
     pub(super) fn add_up(&mut self, catalog: &mut Catalog, limits: &Limits) {
-        let mut has_changed = false;
+        let mut stale = Stale::default();
         self.activity = Activity::default();
         for live in &mut self.live {
             let (totals, series) = (&mut self.current, &mut self.series);
-            has_changed |= live.ledger.read(&mut Books { totals, series, catalog, limits });
+            let read = live.ledger.read(&mut Books { totals, series, catalog, limits });
+            stale.series |= read.series;
+            stale.durations |= read.durations;
             let activity = live.ledger.activity();
             let own = &mut self.activity;
             own.in_flight = own.in_flight.saturating_add(activity.in_flight);
@@ -154,27 +156,33 @@ impl Agent {
                 [own.oldest_begun, activity.oldest_begun].into_iter().flatten().min();
             own.heartbeat = own.heartbeat.max(activity.heartbeat);
         }
-        if has_changed {
-            self.add_up_sums();
+        if stale.series {
+            self.add_up_series();
+        }
+        if stale.durations {
+            self.add_up_durations();
         }
     }
 
-    /// Adds up anew what is no whole number: gauges, and sums, whose last digits depend on the order
-    /// in which they are added up.
-    pub(super) fn add_up_sums(&mut self) {
-        let sum = |totals: &Totals| totals.durations.as_ref().map_or(0.0, |all| all.sum);
-        let (shown, retired) = (sum(&self.current), sum(&self.retired));
-        if let Some(durations) = &mut self.current.durations {
-            durations.sum = retired;
-        }
+    /// Adds up anew the gauges and the sums of its series, whose last digits depend on the order in which they
+    /// are added up.
+    pub(super) fn add_up_series(&mut self) {
         self.series.begin_sums();
         for live in &self.live {
-            live.ledger.add_sums(&mut self.current, &mut self.series);
+            live.ledger.add_sums(&mut self.series);
         }
         self.series.end_sums();
-        if let Some(durations) = &mut self.current.durations {
-            durations.sum = durations.sum.max(shown);
+    }
+
+    /// The same of the durations of its requests.
+    pub(super) fn add_up_durations(&mut self) {
+        let Some(durations) = &mut self.current.durations else { return };
+        let shown = durations.sum;
+        durations.sum = self.retired.durations.as_ref().map_or(0.0, |retired| retired.sum);
+        for live in &self.live {
+            durations.add_to_sum(live.ledger.duration_sum());
         }
+        durations.sum = durations.sum.max(shown);
     }
 
     /// Whether it is there, and for how long.

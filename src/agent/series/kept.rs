@@ -7,7 +7,7 @@ use super::{Buckets, Key, SeriesTable, Sum, Value, sorted};
 use crate::agent::catalog::Catalog;
 use crate::agent::declaration::Declared;
 use crate::agent::totals::Durations;
-use musterd_client::layout::Kind;
+use musterd_client::layout::{Kind, Shape};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -77,7 +77,9 @@ impl SeriesTable {
                 let (kind, shape) = match &value {
                     KeptValue::Count(_) => (Kind::Counter, None),
                     KeptValue::Sum(_) => (Kind::FractionCounter, None),
-                    KeptValue::Histogram(kept) => (Kind::Histogram, Some(kept.shape.clone())),
+                    KeptValue::Histogram(kept) => {
+                        (Kind::Histogram, Some(Shape::clone(&kept.shape)))
+                    }
                 };
                 let (name, help, unit) = (&*name, &*help, &*unit);
                 let declared = Declared { name, kind, labels, help, unit, shape };
@@ -108,7 +110,8 @@ impl SeriesTable {
             KeptValue::Sum(retired) if retired >= 0.0 && retired.is_finite() => {
                 Value::Sum(Sum::of(retired))
             }
-            KeptValue::Histogram(retired) if retired.is_sound() => {
+            KeptValue::Histogram(mut retired) if retired.is_sound() => {
+                retired.shape = catalog.share(&retired.shape);
                 let (current, sum) = (retired.clone(), Sum::of(retired.sum));
                 Value::Histogram(Box::new(Buckets { retired: Some(retired), current, sum }))
             }

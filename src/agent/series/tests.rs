@@ -212,3 +212,28 @@ fn a_unit_and_a_help_are_kept() {
     assert_eq!(next.shown(), desk.shown());
     assert!(next.shown().contains("# UNIT x_seconds seconds\n"), "{}", next.shown());
 }
+
+#[test]
+fn labels_stay_with_their_series_when_others_go() {
+    let ((mut gauges, pen), (mut counters, other_pen)) = (ledger(), ledger());
+    let mut desk = Desk::new();
+    for (place, queue) in ["mail", "work", "rest"].iter().enumerate() {
+        put(&pen, &gauge("x_depth", &[("queue", queue)]), 1.0_f64.to_bits());
+        put(&other_pen, &counter("x_total", &[("queue", queue)]), place as u64 + 1);
+        desk.read(&mut [&mut gauges, &mut counters]);
+    }
+    let size = desk.series.labels.as_bytes().len();
+    desk.retire(gauges);
+    assert!(desk.series.labels.as_bytes().len() < size, "what nobody has takes no room");
+    put(&other_pen, &gauge("x_late", &[("queue", "new")]), 4.0_f64.to_bits());
+    desk.read(&mut [&mut counters]);
+    for line in [
+        "x_total{agent=\"a\",queue=\"mail\"} 1",
+        "x_total{agent=\"a\",queue=\"work\"} 2",
+        "x_total{agent=\"a\",queue=\"rest\"} 3",
+        "x_late{agent=\"a\",queue=\"new\"} 4",
+    ] {
+        assert!(shows(&desk, line), "{line}: {}", desk.shown());
+    }
+    assert!(!desk.shown().contains("x_depth"), "{}", desk.shown());
+}

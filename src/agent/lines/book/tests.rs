@@ -41,7 +41,9 @@ impl Shelf {
             limits: &limits,
         };
         ledger.read(&mut { books });
-        ledger.add_sums(&mut totals, &mut series);
+        if let Some(durations) = &mut totals.durations {
+            durations.add_to_sum(ledger.duration_sum());
+        }
         totals
     }
 
