@@ -76,6 +76,8 @@ struct Daemon {
     lines: Folder,
     /// Woken when an agent has come or gone.
     changed: Rc<Notify>,
+    /// Woken when what is kept of agents has been written.
+    written: Arc<Notify>,
 }
 
 /// What is listened on.
@@ -104,7 +106,8 @@ impl Daemon {
         let instruments = Instruments::new(prometheus::Registry::new())
             .map_err(|error| format!("cannot make the daemon's own instruments: {error}"))?;
         let mut registry = Registry::new(config.agents.clone());
-        let store = Store::new(&config.state_dir);
+        let written = Arc::new(Notify::new());
+        let store = Store::new(&config.state_dir, Arc::clone(&written));
         store.restore(&mut registry);
         let mut returned = take_back(handed.stored, &mut registry);
         let lines = Folder::new(&config.run_dir);
@@ -139,6 +142,7 @@ impl Daemon {
             store,
             lines,
             changed: Rc::new(Notify::new()),
+            written,
         };
         Ok((daemon, Doors { web, agents, made, returned }))
     }
@@ -182,6 +186,7 @@ impl Daemon {
             tokio::select! {
                 what = self.next_event(&mut signals) => match what {
                     Event::Tick => self.tick(),
+                    Event::Written => self.save(),
                     Event::Report(report) => self.note(&report),
                     Event::Reload => self.reload(),
                     Event::Stop(signal) => {
@@ -220,12 +225,13 @@ impl Daemon {
     }
 
     async fn next_event(&mut self, signals: &mut Signals) -> Event {
-        let changed = self.changed.clone();
+        let (changed, written) = (self.changed.clone(), Arc::clone(&self.written));
         let until_tick = signals.until_tick();
         tokio::select! {
             signal = signals.next() => signal,
             Some(report) = self.reports.recv() => Event::Report(report),
             () = changed.notified() => Event::Tick,
+            () = written.notified() => Event::Written,
             () = tokio::time::sleep(until_tick) => {
                 signals.ticked();
                 Event::Tick
@@ -238,11 +244,16 @@ impl Daemon {
     fn tick(&mut self) {
         let mut registry = self.registry.borrow_mut();
         node::log_changes(&registry.refresh(clock::monotonic()));
-        self.store.save(&mut registry);
         drop(registry);
-        forget_written(&mut self.store, &self.lines);
+        self.save();
         notify::watchdog();
         notify::status(&self.node.status_line());
+    }
+
+    /// Keeps what has to be kept, and lets go of what is kept.
+    fn save(&mut self) {
+        self.store.save(&mut self.registry.borrow_mut());
+        forget_written(&mut self.store, &self.lines);
     }
 
     fn note(&mut self, report: &Report) {
@@ -382,6 +393,8 @@ fn fixed_keys_that_differ(old: &Config, new: &Config) -> Vec<&'static str> {
 /// What the daemon's own loop is woken by.
 enum Event {
     Tick,
+    /// What is kept of agents has been written.
+    Written,
     Report(Report),
     Reload,
     Stop(&'static str),

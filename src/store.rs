@@ -9,8 +9,10 @@ use crate::clock;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::thread::JoinHandle;
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, TryRecvError};
 use std::time::{Duration, Instant};
+use tokio::sync::Notify;
 
 const FILE: &str = "agents.json";
 /// A file larger than this was not written by us: `[agents] max_total_series` is what bounds it.
@@ -20,8 +22,10 @@ const SIZE_LIMIT: u64 = 1 << 30;
 #[derive(Debug)]
 pub struct Store {
     file: PathBuf,
-    /// The write under way: on a thread of its own, since a disk may be slow, or hang.
-    writing: Option<JoinHandle<io::Result<()>>>,
+    /// What becomes of the write under way: on a thread of its own, since a disk may be slow, or hang.
+    writing: Option<Receiver<io::Result<()>>>,
+    /// Woken when something has been written: what has changed meanwhile is to be written at once.
+    done: Arc<Notify>,
     /// Whether the last attempt to write failed, so that it is logged once.
     failing: bool,
     /// Ledgers whose counts have been written.
@@ -29,10 +33,12 @@ pub struct Store {
 }
 
 impl Store {
-    /// Keeps its file below `folder`, which is made when it is first needed.
+    /// Keeps its file below `folder`, which is made when it is first needed. Whenever it has been written,
+    /// `done` is woken, for [`Store::save`] to be called again.
     #[must_use]
-    pub fn new(folder: &Path) -> Self {
-        Self { file: folder.join(FILE), writing: None, failing: false, written: Vec::new() }
+    pub fn new(folder: &Path, done: Arc<Notify>) -> Self {
+        let file = folder.join(FILE);
+        Self { file, writing: None, done, failing: false, written: Vec::new() }
     }
 
     /// Gives a registry what the run before has kept. A file that cannot be used is moved aside,
@@ -77,20 +83,29 @@ impl Store {
     /// Begins to write what has changed in the registry, if anything has and no write is under
     /// way. Called again and again, so that nothing stays unwritten.
     pub fn save(&mut self, registry: &mut Registry) {
-        if self.writing.as_ref().is_some_and(|writing| !writing.is_finished()) {
-            return;
+        match self.writing.as_ref().map(Receiver::try_recv) {
+            Some(Err(TryRecvError::Empty)) => return,
+            Some(Ok(written)) => self.note(written, registry),
+            Some(Err(TryRecvError::Disconnected)) => {
+                self.note(Err(io::Error::other("the thread that writes has panicked")), registry);
+            }
+            None => {}
         }
-        if let Some(written) = self.writing.take() {
-            self.note(
-                written.join().unwrap_or_else(|_| Err(io::ErrorKind::Other.into())),
-                registry,
-            );
-        }
+        self.writing = None;
         let Some(text) = registry.take_unsaved() else { return };
-        let file = self.file.clone();
-        let writer = std::thread::Builder::new().name("store".into());
-        match writer.spawn(move || replace(&file, text.as_bytes())) {
-            Ok(writing) => self.writing = Some(writing),
+        let (file, done) = (self.file.clone(), Arc::clone(&self.done));
+        let (result, writing) = mpsc::sync_channel(1);
+        let write = move || {
+            let written = replace(&file, text.as_bytes());
+            let is_written = written.is_ok();
+            let _ = result.send(written);
+            // What cannot be written is tried again in a while, not at once.
+            if is_written {
+                done.notify_one();
+            }
+        };
+        match std::thread::Builder::new().name("store".into()).spawn(write) {
+            Ok(_) => self.writing = Some(writing),
             Err(error) => self.note(Err(error), registry),
         }
     }
@@ -157,6 +172,29 @@ fn replace(file: &Path, text: &[u8]) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_changes_during_a_write_is_written_after_it() {
+        let folder = std::env::temp_dir().join(format!("musterd-stored-{}", std::process::id()));
+        let done = Arc::new(Notify::new());
+        let mut store = Store::new(&folder, Arc::clone(&done));
+        let mut registry = Registry::new(crate::config::parse(&[]).unwrap().agents);
+        registry.child_restarts("first");
+        store.save(&mut registry);
+        registry.child_restarts("second");
+        store.save(&mut registry);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        let mut saved = || {
+            let woken =
+                async { tokio::time::timeout(Duration::from_secs(60), done.notified()).await };
+            runtime.block_on(woken).expect("nothing has been written");
+            store.save(&mut registry);
+            fs::read_to_string(folder.join(FILE)).unwrap()
+        };
+        assert!(saved().contains("first"));
+        while !saved().contains("second") {}
+        fs::remove_dir_all(&folder).unwrap();
+    }
 
     #[test]
     fn a_file_is_replaced_whole_or_not_at_all() {
