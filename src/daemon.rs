@@ -51,10 +51,14 @@ pub fn run(config: Config, path: Option<PathBuf>) -> Result<(), String> {
         .enable_all()
         .build()
         .map_err(|error| format!("cannot start the runtime: {error}"))?;
-    let ended = LocalSet::new().block_on(&runtime, async {
+    let daemon = async {
         let (daemon, doors) = Daemon::open(config, path, log, handed).await?;
         daemon.serve(doors).await
-    });
+    };
+    // A task of its own: what the set itself waits for is looked at whenever any of its tasks is woken.
+    let ended =
+        LocalSet::new().block_on(&runtime, async { tokio::task::spawn_local(daemon).await });
+    let ended = ended.unwrap_or_else(|fault| Err(format!("the daemon itself has failed: {fault}")));
     // Not waited for: a program on a dead mount that is being started.
     runtime.shutdown_background();
     ended
@@ -175,7 +179,7 @@ impl Daemon {
         self.node.set_ready();
         notify::ready();
         // What was needed to start is needed no more: a good part of the program.
-        musterd_kernel::give_back_code();
+        musterd_kernel::give_back_memory();
         tracing::info!(
             version = env!("CARGO_PKG_VERSION"),
             http = ?self.config.http.listen,

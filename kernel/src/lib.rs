@@ -75,15 +75,21 @@ pub fn clock() -> io::Result<Clock> {
     })
 }
 
-/// Gives back the memory of the program's code that nothing has run of late: above all, what was
-/// needed to start. Whatever is run again is read from the page cache. Without `/proc` nothing
-/// happens.
-pub fn give_back_code() {
-    let maps = std::fs::read_to_string("/proc/self/maps").unwrap_or_default();
-    for (start, length) in maps.lines().filter_map(code) {
-        // SAFETY: the range is, as a whole, a private mapping of a file that can be executed and not
-        // written: all of its pages are as they are in the file, from which the kernel reads them
-        // again. Nothing is unmapped here at the same time: the program unloads no library.
+/// Gives back memory that was needed to start and may never be needed again: free heap, and what is mapped of
+/// the program and its libraries and stands in their files as well. Whatever of that is used again is mapped
+/// again from the page cache. Without `/proc` only heap is given back.
+pub fn give_back_memory() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: the allocator's own function (malloc_trim(3)), which may be called at any time.
+    #[allow(unsafe_code)]
+    unsafe {
+        libc::malloc_trim(0);
+    }
+    let smaps = std::fs::read_to_string("/proc/self/smaps").unwrap_or_default();
+    for (start, length) in files_pages(&smaps) {
+        // SAFETY: the range is, as a whole, a private mapping of a file that cannot be written and has no page
+        // of its own: all are as they are in the file, from which the kernel maps them again. Nothing is
+        // unmapped here at the same time: the program unloads no library.
         #[allow(unsafe_code)]
         unsafe {
             libc::madvise(start as *mut libc::c_void, length, libc::MADV_DONTNEED);
@@ -91,34 +97,67 @@ pub fn give_back_code() {
     }
 }
 
-/// The start and length of a line of `/proc/self/maps` (proc_pid_maps(5)) that is a file's code.
-fn code(line: &str) -> Option<(usize, usize)> {
-    let mut words = line.split_ascii_whitespace();
-    let (range, access) = (words.next()?, words.next()?);
+/// The start and length of the mappings in `/proc/self/smaps` (proc_pid_smaps(5)) that have no pages but a
+/// file's own: none that has ever been written (relocated data can no longer be written, but has been).
+fn files_pages(smaps: &str) -> Vec<(usize, usize)> {
+    let mut found = Vec::new();
+    let mut mapping = None;
+    for line in smaps.lines() {
+        let (word, rest) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
+        match word {
+            "Anonymous:" | "Swap:" if rest.trim() != "0 kB" => mapping = None,
+            "Swap:" => found.extend(mapping.take()),
+            _ if !word.ends_with(':') => mapping = of_file(word, rest),
+            _ => {}
+        }
+    }
+    found
+}
+
+/// The range of a mapping's first line, if that is of a file, private, and not to be written.
+fn of_file(range: &str, rest: &str) -> Option<(usize, usize)> {
+    let mut words = rest.split_ascii_whitespace();
+    let access = words.next()?;
     let path = words.nth(3)?;
     let (start, end) = range.split_once('-')?;
     let start = usize::from_str_radix(start, 16).ok()?;
     let end = usize::from_str_radix(end, 16).ok()?;
-    (access == "r-xp" && path.starts_with('/')).then_some((start, end.checked_sub(start)?))
+    let is_it = matches!(access, "r-xp" | "r--p") && path.starts_with('/');
+    is_it.then_some((start, end.checked_sub(start)?))
 }
 
 #[cfg(test)]
 mod tests {
     #[test]
-    fn code_is_found_and_goes_on_running() {
-        let line = "55d0a000-55d0b000 r-xp 00001000 fe:00 7 /usr/bin/musterd";
-        assert_eq!(super::code(line), Some((0x55d0_a000, 0x1000)));
-        for line in [
-            "55d0a000-55d0b000 rw-p 00001000 fe:00 7 /usr/bin/musterd",
-            "55d0a000-55d0b000 r--p 00001000 fe:00 7 /usr/bin/musterd",
-            "7ffd000-7ffe000 r-xp 00000000 00:00 0 [vdso]",
-            "55d0a000 r-xp",
-            "",
+    fn what_is_a_files_is_found_and_goes_on_being_there() {
+        let of = |first: &str, anonymous: u32, swap: u32| {
+            let rest = format!(
+                "Rss: 8 kB\nAnonymous: {anonymous} kB\nKSM: 0 kB\nSwap: {swap} kB\nSwapPss: 0 kB\n"
+            );
+            super::files_pages(&format!("{first}\n{rest}"))
+        };
+        let code = "55d0a000-55d0b000 r-xp 00001000 fe:00 7    /usr/bin/musterd";
+        assert_eq!(of(code, 0, 0), [(0x55d0_a000, 0x1000)]);
+        assert_eq!(of(&code.replace("r-xp", "r--p"), 0, 0), [(0x55d0_a000, 0x1000)]);
+        for (first, anonymous, swap) in [
+            (code, 4, 0),
+            (code, 0, 4),
+            (&*code.replace("r-xp", "rw-p"), 0, 0),
+            (&*code.replace("r-xp", "r--s"), 0, 0),
+            ("7ffd000-7ffe000 r-xp 00000000 00:00 0    [vdso]", 0, 0),
+            ("55d0a000-55d0b000 r--p 00000000 00:00 0 ", 0, 0),
+            ("55d0a000 r-xp", 0, 0),
+            ("", 0, 0),
         ] {
-            assert_eq!(super::code(line), None, "{line}");
+            assert_eq!(of(first, anonymous, swap), [], "{first}");
         }
+        let both =
+            format!("{code}\nAnonymous: 4 kB\nSwap: 0 kB\n{code}\nAnonymous: 0 kB\nSwap: 0 kB\n");
+        assert_eq!(super::files_pages(&both).len(), 1);
+        let own = std::fs::read_to_string("/proc/self/smaps").unwrap();
+        assert!(super::files_pages(&own).len() > 1, "{own}");
         for _ in 0..3 {
-            super::give_back_code();
+            super::give_back_memory();
         }
         assert_eq!("still here".to_uppercase(), "STILL HERE");
     }
