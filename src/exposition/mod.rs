@@ -7,7 +7,7 @@ mod number;
 mod openmetrics;
 mod text;
 
-use crate::metric::{Batch, FamilyRef, Histogram, Point, Summary};
+use crate::metric::{Batch, FamilyRef, Histogram, Point, Summary, has_special};
 
 /// A format of the answer to a scrape.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -185,7 +185,7 @@ fn total(histogram: &Histogram<'_>) -> u64 {
 
 /// Appends `text` with the listed bytes escaped by a backslash, a line feed as `\n`.
 fn escaped(text: &str, special: &[u8], out: &mut Vec<u8>) {
-    if !text.bytes().any(|byte| byte == b'\n' || byte == b'\\' || byte == b'"') {
+    if !has_special(text.as_bytes()) {
         out.extend_from_slice(text.as_bytes());
         return;
     }

@@ -118,6 +118,12 @@ impl KernelFile {
         Self { shape: Shape::Records(longest), ..self }
     }
 
+    /// Whether what was last read is of the kernel's making: of proc or sysfs.
+    #[must_use]
+    pub fn is_kernels(&self) -> bool {
+        self.is_kernels
+    }
+
     /// Where it is.
     #[must_use]
     pub fn path(&self) -> &Path {

@@ -86,8 +86,14 @@ pub(super) fn render_labels<'l>(
     }
 }
 
+/// Whether a text has bytes that have to be escaped, in the formats that we write. All of it is looked at,
+/// which is faster than to stop early: many bytes at once.
+pub(crate) fn has_special(text: &[u8]) -> bool {
+    text.iter().fold(false, |has, byte| has | matches!(byte, b'\\' | b'"' | b'\n'))
+}
+
 fn escape(value: &[u8], out: &mut Vec<u8>) {
-    if !value.iter().any(|byte| matches!(byte, b'\\' | b'"' | b'\n')) {
+    if !has_special(value) {
         out.extend_from_slice(value);
         return;
     }

@@ -11,4 +11,5 @@ pub use batch::{
     Batch, FamilyRef, Foreign, Group, GroupWriter, Histogram, Mark, Point, SampleRef, Summary,
 };
 pub use family::{Family, Kind};
+pub(crate) use labels::has_special;
 pub use labels::{LabelSet, LabelSets, Labels};

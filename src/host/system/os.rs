@@ -48,7 +48,7 @@ fn configure(options: toml::Deserializer<'_>) -> Result<Builder, toml::de::Error
     let _: NoOptions = serde::Deserialize::deserialize(options)?;
     Ok(Arc::new(|root: &Arc<Root>| {
         let files = ["etc/os-release", "usr/lib/os-release"]
-            .map(|name| KernelFile::new(root.rootfs.join(name)));
+            .map(|name| KernelFile::new(root.rootfs.join(name)).single());
         Box::new(Os { files, text: Vec::new(), release: Release::default() })
     }))
 }
