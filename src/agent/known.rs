@@ -86,13 +86,14 @@ impl Known {
             _ => declared.kind == layout::Kind::Histogram,
         };
         let wanted = self.family.labels.get(1..).unwrap_or_default();
+        let find = |wanted| declared.labels.iter().find(|(label, _)| *label == wanted);
+        // A label that is empty is one that is not there, and kept as such.
         let has_all = wanted.iter().all(|wanted| {
-            let value = declared.labels.iter().find(|(label, _)| label == wanted);
-            value.is_some_and(|(label, value)| {
-                self.values_of(label).is_none_or(|values| values.contains(value))
-            })
+            let value = find(*wanted).map_or("", |(_, value)| value);
+            self.values_of(wanted).is_none_or(|values| values.contains(&value))
         });
-        is_kind && has_all && declared.labels.len() == wanted.len()
+        let found = wanted.iter().filter(|wanted| find(**wanted).is_some()).count();
+        is_kind && has_all && declared.labels.len() == found
     }
 
     /// The values that a label can have, if it is not free.
@@ -120,7 +121,9 @@ mod tests {
         assert!(admits(Histogram, names::TOOL_DURATION, &[("tool", "t"), ("outcome", "success")]));
         assert!(admits(Histogram, names::FIRST_TOKEN, &[("model", "m")]));
         assert!(admits(Counter, names::TOKENS, &[("type", "input"), ("model", "")]));
+        assert!(admits(Counter, names::TOKENS, &[("type", "input")]));
         assert!(admits(Counter, names::ERRORS, &[("category", "net")]));
+        assert!(admits(Counter, names::ERRORS, &[]));
         for (kind, name, labels) in [
             (Histogram, names::LLM_DURATION, &[("model", "m"), ("outcome", "odd")][..]),
             (Histogram, names::LLM_DURATION, &[("model", "m")]),
@@ -129,7 +132,9 @@ mod tests {
             (Histogram, names::FIRST_TOKEN, &[("model", "m"), ("model", "n")]),
             (Counter, names::FIRST_TOKEN, &[("model", "m")]),
             (FractionCounter, names::ERRORS, &[("category", "net")]),
-            (Counter, names::ERRORS, &[]),
+            (Counter, names::TOKENS, &[("type", "input"), ("type", "input")]),
+            (Counter, names::TOKENS, &[("model", "m")]),
+            (Counter, names::ERRORS, &[("category", "net"), ("model", "m")]),
         ] {
             assert!(!admits(kind, name, labels), "{name} {labels:?}");
         }
