@@ -502,8 +502,8 @@ impl Histogram {
 
     /// Adds what has come since the last time, but for its sum, which is returned if it has changed.
     ///
-    /// Every observation counts once in the exponential part and once, later, in the classic part. So the far
-    /// longer exponential one is looked through only until what the classic part tells of has been found.
+    /// Every observation counts once in each part. So the far longer exponential one is looked through only
+    /// until as many have been found as the classic one tells of; what is not there yet is looked for again.
     fn read(&mut self, memory: &Memory, books: &mut Books<'_>) -> Option<f64> {
         let Self { values, row, shape, held, missing } = self;
         let word = |place: usize| *values as usize + 8 * place;

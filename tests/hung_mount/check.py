@@ -10,8 +10,11 @@ import sys
 import time
 import urllib.request
 
-# The daemon's deadline is 2 s. A hung scrape would take for ever; a slow machine takes this long.
+# A hung scrape would take for ever, which is as long as this.
 PATIENCE = 20
+# Until when the daemon answers, and how much later a slow machine may be.
+DEADLINE = 2
+SLACK = 5
 
 
 def scrape(url, timeout=None):
@@ -49,7 +52,7 @@ def main():
     """Goes through it."""
     pid, url, point, sign = sys.argv[1:]
     samples, took = scrape(url)
-    check("a scrape is answered", took < PATIENCE, f"{took:.2f} s")
+    check("a scrape is answered within the deadline", took < DEADLINE + SLACK, f"{took:.2f} s")
     check("the mount has an error", of_mount(samples, "node_filesystem_device_error", point) == 1.0)
     check("it has no size", of_mount(samples, "node_filesystem_size_bytes", point) is None)
     check("other mounts are there", of_mount(samples, "node_filesystem_size_bytes", "/") is not None)
@@ -57,10 +60,10 @@ def main():
     check("other collectors are there", any(series.startswith("node_cpu_seconds_total") for series in samples))
 
     _, took = scrape(url, timeout=1)
-    check("a shorter deadline holds", took < PATIENCE, f"{took:.2f} s")
+    check("a shorter deadline holds", took < 1 + SLACK, f"{took:.2f} s")
     with concurrent.futures.ThreadPoolExecutor(8) as pool:
         took = max(took for _, took in pool.map(scrape, [url] * 60))
-    check("scrapes at once are answered", took < PATIENCE, f"{took:.2f} s at most")
+    check("scrapes at once are answered within the deadline", took < DEADLINE + SLACK, f"{took:.2f} s at most")
     # One waits in the hung mount, and one may wait for work.
     check("no more than one thread waits", waiting(pid) <= 2, waiting(pid))
 

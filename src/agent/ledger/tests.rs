@@ -117,7 +117,7 @@ fn what_the_classic_part_tells_of_is_looked_for_until_it_is_found() {
     read(&[], 0);
     add(classic + 1, 1);
     read(&[(7, 1)], 1);
-    // Against the rule the classic part comes first.
+    // The classic part may be seen first.
     add(classic, 2);
     read(&[(7, 1)], 3);
     add(native + 9, 2);
