@@ -176,6 +176,7 @@ mod tests {
     #[test]
     fn what_changes_during_a_write_is_written_after_it() {
         let folder = std::env::temp_dir().join(format!("musterd-stored-{}", std::process::id()));
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         let done = Arc::new(Notify::new());
         let mut store = Store::new(&folder, Arc::clone(&done));
         let mut registry = Registry::new(crate::config::parse(&[]).unwrap().agents);
@@ -183,16 +184,15 @@ mod tests {
         store.save(&mut registry);
         registry.child_restarts("second");
         store.save(&mut registry);
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
-        let mut saved = || {
+        let is_stored = |name| {
+            fs::read_to_string(folder.join(FILE)).is_ok_and(|text: String| text.contains(name))
+        };
+        while !(is_stored("first") && is_stored("second")) {
             let woken =
                 async { tokio::time::timeout(Duration::from_secs(60), done.notified()).await };
             runtime.block_on(woken).expect("nothing has been written");
             store.save(&mut registry);
-            fs::read_to_string(folder.join(FILE)).unwrap()
-        };
-        assert!(saved().contains("first"));
-        while !saved().contains("second") {}
+        }
         fs::remove_dir_all(&folder).unwrap();
     }
 

@@ -1,6 +1,7 @@
 //! System calls that musterd needs and that no well-kept library makes safe to call: adjtimex(2),
-//! madvise(2) for the program's own code, ioctl(2) of [`ethtool`], and the files of [`handed`]. Each
-//! is one function with its own `unsafe` block, so that the daemon itself can forbid unsafe code.
+//! giving memory back by malloc_trim(3) and madvise(2), ioctl(2) of [`ethtool`], and the files of
+//! [`handed`]. Each is one function with its own `unsafe` blocks, so that the daemon itself can forbid
+//! unsafe code.
 //!
 //! Must not know what the numbers are shown as.
 
@@ -77,7 +78,7 @@ pub fn clock() -> io::Result<Clock> {
 
 /// Gives back memory that was needed to start and may never be needed again: free heap, and what is mapped of
 /// the program and its libraries and stands in their files as well. Whatever of that is used again is mapped
-/// again from the page cache. Without `/proc` only heap is given back.
+/// again from the page cache. Where there is no `/proc/self/smaps` only heap is given back.
 pub fn give_back_memory() {
     #[cfg(target_env = "gnu")]
     // SAFETY: the allocator's own function (malloc_trim(3)), which may be called at any time.
@@ -89,7 +90,7 @@ pub fn give_back_memory() {
     for (start, length) in files_pages(&smaps) {
         // SAFETY: the range is, as a whole, a private mapping of a file that cannot be written and has no page
         // of its own: all are as they are in the file, from which the kernel maps them again. Nothing is
-        // unmapped here at the same time: the program unloads no library.
+        // mapped or unmapped here at the same time: the program loads and unloads no library.
         #[allow(unsafe_code)]
         unsafe {
             libc::madvise(start as *mut libc::c_void, length, libc::MADV_DONTNEED);

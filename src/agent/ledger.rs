@@ -94,8 +94,9 @@ struct Histogram {
     /// Its buckets, which may be finer than those that it is added up in.
     shape: Arc<Shape>,
     held: Vec<u64>,
-    /// Observations that a classic bucket has shown and no exponential one yet.
-    missing: u64,
+    /// Observations that classic buckets have told of, and that were found in exponential ones.
+    told: u64,
+    found: u64,
 }
 
 /// What is to be added up anew over all ledgers of an agent.
@@ -267,8 +268,8 @@ impl Ledger {
         begun.saturating_sub(self.memory.load(header::UNSLOTTED_ENDED))
     }
 
-    /// Adds what has come since the last time. What is to be added up anew over all ledgers, since it is no
-    /// whole number and others count in it, too, is returned.
+    /// Adds what has come since the last time. What is no whole number may have to be added up anew over all
+    /// ledgers: whether it has to be is returned.
     pub fn read(&mut self, books: &mut Books<'_>) -> Stale {
         let mut stale = Stale { series: self.find_new_records(books), durations: false };
         for number in &mut self.numbers {
@@ -434,7 +435,8 @@ impl Ledger {
             Some(Place::Number(what)) => self.numbers.push(Number { values, what, held: 0 }),
             Some(Place::Histogram(row, shape)) => {
                 let held = vec![0; shape.words()];
-                self.histograms.push(Histogram { values, row, held, shape, missing: 0 });
+                let new = Histogram { values, row, held, shape, told: 0, found: 0 };
+                self.histograms.push(new);
             }
         }
     }
@@ -505,7 +507,7 @@ impl Histogram {
     /// Every observation counts once in each part. So the far longer exponential one is looked through only
     /// until as many have been found as the classic one tells of; what is not there yet is looked for again.
     fn read(&mut self, memory: &Memory, books: &mut Books<'_>) -> Option<f64> {
-        let Self { values, row, shape, held, missing } = self;
+        let Self { values, row, shape, held, told, found } = self;
         let word = |place: usize| *values as usize + 8 * place;
         let classic = 2 + shape.native_count as usize;
         let (others, classics) = held.split_at_mut_checked(classic)?;
@@ -513,7 +515,7 @@ impl Histogram {
         let sum = memory.load(word(0));
         let is_as_held =
             |(place, held): (usize, &u64)| memory.load_published(word(classic + place)) == *held;
-        if *held_sum == sum && *missing == 0 && classics.iter().enumerate().all(is_as_held) {
+        if *held_sum == sum && *told <= *found && classics.iter().enumerate().all(is_as_held) {
             return None;
         }
         let durations = match *row {
@@ -522,16 +524,16 @@ impl Histogram {
         }?;
         let grown = classics.iter_mut().enumerate().filter_map(|(place, held)| {
             let more = take_growth(held, memory.load_published(word(classic + place)))?;
-            *missing = missing.saturating_add(more);
+            *told = told.saturating_add(more);
             Some((classic - 1 + place, more))
         });
         durations.add_counts(shape, grown);
         let mut natives = natives.iter_mut().enumerate();
         let grown = std::iter::from_fn(|| {
-            while *missing > 0 {
+            while *told > *found {
                 let (place, held) = natives.next()?;
                 if let Some(more) = take_growth(held, memory.load(word(1 + place))) {
-                    *missing = missing.saturating_sub(more);
+                    *found = found.saturating_add(more);
                     return Some((place, more));
                 }
             }

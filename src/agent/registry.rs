@@ -345,6 +345,9 @@ impl Registry {
         self.folded = folded;
         for (name, mut kept) in agents {
             let series = std::mem::take(&mut kept.series);
+            if let Some(durations) = &mut kept.totals.durations {
+                durations.shape = self.catalog.share(&durations.shape);
+            }
             let mut agent = Agent::restored(&name, kept, now);
             let faults = agent.series.restore(series, &mut self.catalog);
             unusable.extend(faults.into_iter().map(|what| format!("{name:?}: {what}")));

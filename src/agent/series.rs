@@ -64,7 +64,7 @@ struct Key {
 #[derive(Debug)]
 struct Row {
     family: FamilyId,
-    /// Ledgers in use that have it.
+    /// Records of ledgers in use that are counted here: of one ledger more than one where it says `overflow`.
     live: u32,
     labels: LabelSet,
     value: Value,

@@ -37,8 +37,8 @@ struct Seen {
     cancelled: u64,
     /// Observations, by the classic buckets.
     observed: u64,
-    /// Those of them that no exponential bucket has shown yet.
-    missing: u64,
+    /// Those that were found in the exponential buckets.
+    found: u64,
     buckets: Vec<u64>,
 }
 
@@ -107,18 +107,16 @@ impl Window {
             self.seen.buckets = moved(self.shape.as_deref(), shape, &self.seen.buckets);
             self.take_shape(shape);
         }
-        let Seen { observed, missing, buckets, .. } = &mut self.seen;
-        let count = durations.count();
-        *missing = missing.saturating_add(count.saturating_sub(*observed));
-        *observed = count;
+        let Seen { observed, found, buckets, .. } = &mut self.seen;
+        *observed = durations.count();
         let counts = std::iter::once(&durations.zero).chain(&durations.native);
         let mut changed = Vec::new();
         for (index, (seen, count)) in buckets.iter_mut().zip(counts).enumerate() {
-            if *missing == 0 {
+            if found >= observed {
                 break;
             }
             if *count > *seen {
-                *missing = missing.saturating_sub(*count - *seen);
+                *found = found.saturating_add(*count - *seen);
                 changed.push((index, *count - *seen));
                 *seen = *count;
             }

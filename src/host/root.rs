@@ -102,8 +102,8 @@ impl KernelFile {
     }
 
     /// The same file, known to be written by the kernel in one go (single_open() in its sources, or
-    /// an attribute of sysfs or sysctl): a read that does not fill the buffer has taken it whole,
-    /// and no second one is needed to see that there is no more.
+    /// an attribute of sysfs or sysctl), or known to lie on a disk: a read that does not fill the buffer
+    /// has taken it whole, and no second one is needed to see that there is no more.
     #[must_use]
     pub fn single(self) -> Self {
         Self { shape: Shape::Single, ..self }

@@ -1,14 +1,13 @@
 //! All samples of one pass, in one growing arena: filled by the rooms, read by the encoders, then
 //! cleared and filled again, so that a pass in the steady state allocates nothing per sample.
 //!
-//! Must not know: any source of values, any output format beyond the escaping of label values
-//! (which text 0.0.4 and OpenMetrics share: backslash, quote and line feed).
+//! Must not know: any source of values, any output format.
 
 mod group;
 
 pub use group::{Group, GroupWriter};
 
-use super::labels::{Labels, render_labels};
+use super::labels::{Labels, position, render_labels};
 use super::{Family, Kind};
 use std::collections::HashSet;
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
@@ -428,10 +427,6 @@ impl Batch {
             }),
         }
     }
-}
-
-fn position(length: usize) -> u32 {
-    u32::try_from(length).unwrap_or(u32::MAX)
 }
 
 fn append<T: Copy>(arena: &mut Vec<T>, items: &[T]) -> Span {

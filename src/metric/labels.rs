@@ -67,7 +67,7 @@ impl LabelSets {
     }
 }
 
-fn position(length: usize) -> u32 {
+pub(super) fn position(length: usize) -> u32 {
     u32::try_from(length).unwrap_or(u32::MAX)
 }
 

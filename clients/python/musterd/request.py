@@ -32,13 +32,14 @@ class Request:
     otherwise. The exception goes on unchanged.
     """
 
-    __slots__ = ("_ledger", "_slot", "_begun", "_outcome")
+    __slots__ = ("_ledger", "_slot", "_taken", "_begun", "_outcome")
 
     # Found on a class of the agent's own, so that making a request calls no Python function.
     agent: ClassVar[Agent]
 
-    # Above 0 for a request with a slot that will end as the exception says, if there is one; else `_outcome`
-    # counts, and the slot, if there is one, is what is below 0.
+    # The slot that this request has, and the same again for as long as it will end as the exception says, if
+    # there is one. Without either `_outcome` counts.
+    _taken: int
     _slot: int
     _outcome: tuple[str, str | None] | None
 
@@ -56,7 +57,7 @@ class Request:
 
     def _end_as(self, status: str, category: str | None) -> None:
         self._outcome = (status, category)
-        self._slot = -abs(getattr(self, "_slot", NO_SLOT))
+        self._slot = NO_SLOT
 
     def begin(self) -> Request:
         """Begin, where no `with` fits: the end is in another function, or in another thread."""
@@ -85,7 +86,7 @@ class Request:
 
     def record(self, slot: int, ledger: Ledger, lasted: int) -> None:
         """Count a request that was timed elsewhere, as if it had been in `slot`, which is free."""
-        self._ledger, self._slot, self._begun = ledger, slot, -1
+        self._ledger, self._slot, self._taken, self._begun = ledger, slot, slot, -1
         self.end(lasted=lasted)
 
     async def __aenter__(self) -> Request:
@@ -100,8 +101,8 @@ class Request:
         self.__exit__(kind, exception, traceback)
 
     def _end_otherwise(self, exception: BaseException | None, lasted: int) -> None:
-        agent, slot = self.agent, abs(self._slot)
-        said = self._outcome if self._slot <= 0 else None
+        agent, slot = self.agent, self._taken
+        said = None if self._slot else self._outcome
         status, category = said or agent._outcome_of(exception)
         amounts = agent._amounts(status, category)
         if slot == NO_SLOT:
@@ -121,9 +122,9 @@ def requests_of(owner: Agent) -> Type[Request]:
         def begin(self) -> Request:
             self._ledger = ledger = owner._ledger
             try:
-                self._slot = slot = ledger.free.pop()
+                self._slot = self._taken = slot = ledger.free.pop()
             except IndexError:
-                self._slot = slot = owner._begin_without_slot(ledger)
+                self._slot = self._taken = slot = owner._begin_without_slot(ledger)
                 self._outcome = None
             words = ledger.words
             self._begun = begun = monotonic_ns()
@@ -144,7 +145,7 @@ def requests_of(owner: Agent) -> Type[Request]:
             try:
                 if lasted is None:
                     lasted = monotonic_ns() - self._begun
-                if slot <= 0 or kind is not None:
+                if not slot or kind is not None:
                     self._end_otherwise(exception, lasted)
                     return
                 ledger = self._ledger
@@ -190,7 +191,8 @@ def requests_of(owner: Agent) -> Type[Request]:
                 if queue:
                     ledger.drain()
             except BaseException:  # raised by a signal handler
-                if slot and self._ledger.words[abs(slot)] == self._begun:
+                taken = self._taken
+                if taken and self._ledger.words[taken] == self._begun:
                     self._end_otherwise(exception, monotonic_ns() - self._begun)
                 raise
 

@@ -129,6 +129,15 @@ fn what_the_classic_part_tells_of_is_looked_for_until_it_is_found() {
     read(&[(3, 1), (7, 1), (9, 2)], 4);
     add(classic + 15, 4);
     read(&[(3, 1), (7, 1), (9, 2), (250, 4)], 8);
+    // What is found too early is told of later, and nothing more is looked for then.
+    add(native + 40, 5);
+    add(classic + 5, 1);
+    read(&[(3, 1), (7, 1), (9, 2), (40, 5), (250, 4)], 9);
+    add(classic + 5, 4);
+    add(native + 41, 1);
+    read(&[(3, 1), (7, 1), (9, 2), (40, 5), (250, 4)], 13);
+    add(classic + 5, 1);
+    read(&[(3, 1), (7, 1), (9, 2), (40, 5), (41, 1), (250, 4)], 14);
 }
 
 #[test]

@@ -85,7 +85,7 @@ fn sockets(text: &[u8], key: &[u8]) -> Option<u64> {
     std::str::from_utf8(words.next()?).ok()?.parse().ok()
 }
 
-/// The same of the lines of a file.
+/// What waits to be sent, and to be received, by the lines of a file.
 fn lengths(text: &[u8]) -> Result<[u64; 2], Error> {
     let mut totals = [0u64; 2];
     for line in lines(text).skip(1) {

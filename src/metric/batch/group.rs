@@ -1,8 +1,10 @@
 //! Families whose samples come in any order: all are begun first, each with room for as many samples as it
 //! may have.
+//!
+//! Must not know what the families are of.
 
-use super::{Batch, Foreign, Histogram, Sample, Value, position};
-use crate::metric::labels::{LabelSet, LabelSets};
+use super::{Batch, Foreign, Histogram, Sample, Value};
+use crate::metric::labels::{LabelSet, LabelSets, position};
 
 /// Families that were begun together: see [`Batch::begin_group`].
 #[derive(Clone, Copy, Debug)]
