@@ -96,11 +96,8 @@ struct Tree {
 }
 
 impl Tree {
-    /// In memory where there is such a folder: every input is written.
     fn copied(name: &str) -> Self {
-        let memory = Path::new("/dev/shm");
-        let place = if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() };
-        let top = place.join(format!("musterd-{name}-{}", std::process::id()));
+        let top = chance::folder(name);
         let mut tree = Self { top: top.clone(), files: Vec::new() };
         let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/host");
         tree.copy(&fixtures, &top);

@@ -17,7 +17,6 @@ use musterd::metric::Batch;
 use musterd::process::{AgentRoot, Processes};
 use musterd::{config, import};
 use std::fs;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -117,10 +116,7 @@ fn streams_of_lines() {
 
 #[test]
 fn processes() {
-    // In memory where there is such a folder: every input is written.
-    let memory = PathBuf::from("/dev/shm");
-    let place = if memory.is_dir() { memory } else { std::env::temp_dir() };
-    let top = place.join(format!("musterd-fuzz-rooms-{}", std::process::id()));
+    let top = chance::folder("fuzz-rooms");
     let files: [(&str, &[u8]); 4] = [
         ("stat", b"41 (a b) S 1 41 41 0 -1 4194560 100 0 5 0 10 20 0 0 20 0 2 0 100 10000000 500 18446744073709551615 1 1 0 0 0 0 0 0 0 0 0 0 17 0 0 0 3 0 0 0 0 0 0 0 0 0 0\n"),
         ("status", b"Name:\ta b\nVmSwap:\t 12 kB\nvoluntary_ctxt_switches:\t7\nnonvoluntary_ctxt_switches:\t3\n"),

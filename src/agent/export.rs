@@ -151,11 +151,8 @@ pub fn fill(registry: &Registry, now: Duration, batch: &mut Batch) {
         }
     });
     each(&QUANTILES, &|batch, name, agent| {
-        let values = agent.window.quantiles(EXPORTED_QUANTILES.map(|(quantile, _)| quantile));
-        for ((_, label), seconds) in EXPORTED_QUANTILES.iter().zip(values) {
-            if let Some(seconds) = seconds {
-                batch.sample(&[("agent", name), ("quantile", label)], seconds);
-            }
+        for (label, seconds) in quantiles(agent) {
+            batch.sample(&[("agent", name), ("quantile", label)], seconds);
         }
     });
     each(&HEALTH, &|batch, name, agent| {
@@ -186,6 +183,15 @@ pub fn fill(registry: &Registry, now: Duration, batch: &mut Batch) {
     }
 }
 
+/// The quantiles that are exported of an agent's durations, in seconds, as far as there are any.
+fn quantiles(agent: &Agent) -> impl Iterator<Item = (&'static str, f64)> {
+    let values = agent.window.quantiles(EXPORTED_QUANTILES.map(|(quantile, _)| quantile));
+    EXPORTED_QUANTILES
+        .into_iter()
+        .zip(values)
+        .filter_map(|((_, label), value)| Some((label, value?)))
+}
+
 /// One agent as `/api/v1/agents` shows it.
 #[must_use]
 pub fn describe(registry: &Registry, name: &str, agent: &Agent, now: Duration) -> Value {
@@ -205,11 +211,8 @@ pub fn describe(registry: &Registry, name: &str, agent: &Agent, now: Duration) -
         .counts(known::ERRORS.name, registry.catalog())
         .map(|(category, count)| (category.to_owned(), count.into()))
         .collect();
-    let quantiles: serde_json::Map<_, _> = EXPORTED_QUANTILES
-        .iter()
-        .zip(agent.window.quantiles(EXPORTED_QUANTILES.map(|(quantile, _)| quantile)))
-        .filter_map(|((_, label), seconds)| Some(((*label).to_owned(), seconds?.into())))
-        .collect();
+    let quantiles: serde_json::Map<_, _> =
+        quantiles(agent).map(|(label, seconds)| (label.to_owned(), seconds.into())).collect();
     let ledgers: Vec<_> = agent
         .live
         .iter()

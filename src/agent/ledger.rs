@@ -450,14 +450,14 @@ enum Place {
 }
 
 fn place(declared: &Declared<'_>, books: &mut Books<'_>, faults: &mut Faults) -> Option<Place> {
+    let shape = declared.shape.as_ref().map(|shape| books.catalog.share(shape));
     let requests = match (declared.name, declared.kind, declared.labels.as_slice()) {
         (names::REQUESTS, Kind::Counter, [("status", status)]) => {
             let known = (0..).zip(&STATUSES[..ABORTED]).find(|(_, known)| *known == status);
             known.map(|(at, _)| Place::Number(What::Requests(at))).ok_or(Fault::Unknown)
         }
-        (names::DURATION, Kind::Histogram, []) => match &declared.shape {
+        (names::DURATION, Kind::Histogram, []) => match shape {
             Some(shape) => {
-                let shape = books.catalog.share(shape);
                 books.totals.durations_of(&shape);
                 Ok(Place::Histogram(None, shape))
             }
@@ -465,9 +465,10 @@ fn place(declared: &Declared<'_>, books: &mut Books<'_>, faults: &mut Faults) ->
         },
         (names::REQUESTS | names::DURATION, ..) => Err(Fault::Unknown),
         _ => {
-            let row = books.series.place(declared, books.catalog, books.limits, faults)?;
-            return Some(match (declared.kind, &declared.shape) {
-                (_, Some(shape)) => Place::Histogram(Some(row), books.catalog.share(shape)),
+            let Books { series, catalog, limits, .. } = books;
+            let row = series.place(declared, shape.as_ref(), catalog, limits, faults)?;
+            return Some(match (declared.kind, shape) {
+                (_, Some(shape)) => Place::Histogram(Some(row), shape),
                 (Kind::FractionCounter, None) => Place::Number(What::Sum(row)),
                 (Kind::Gauge, None) => Place::Number(What::Gauge(row)),
                 (_, None) => Place::Number(What::Count(row)),

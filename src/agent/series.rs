@@ -159,15 +159,16 @@ impl SeriesTable {
     }
 
     /// Where a ledger's series is counted, which is noted as in use by one ledger more; nothing if it is
-    /// refused.
+    /// refused. `shape` is that of a histogram, shared.
     pub fn place(
         &mut self,
         declared: &Declared<'_>,
+        shape: Option<&Arc<Shape>>,
         catalog: &mut Catalog,
         limits: &Limits,
         faults: &mut Faults,
     ) -> Option<RowId> {
-        match self.try_place(declared, catalog, limits, faults) {
+        match self.try_place(declared, shape, catalog, limits, faults) {
             Ok(id) => {
                 if let Some(row) = self.row_mut(id) {
                     row.live += 1;
@@ -184,6 +185,7 @@ impl SeriesTable {
     fn try_place(
         &mut self,
         declared: &Declared<'_>,
+        shape: Option<&Arc<Shape>>,
         catalog: &mut Catalog,
         limits: &Limits,
         faults: &mut Faults,
@@ -195,7 +197,6 @@ impl SeriesTable {
         let found = found?;
         let known = found.and_then(|id| catalog.get(id)).and_then(|entry| entry.known);
         let is_free = |label: &str| known.is_none_or(|known| known.values_of(label).is_none());
-        let shape = declared.shape.as_ref().map(|shape| catalog.share(shape));
         let mut labels = sorted(declared);
         for (label, value) in &mut labels {
             let is_bad = value.len() > limits.label_length || value.contains(char::is_control);
@@ -240,7 +241,7 @@ impl SeriesTable {
         &mut self,
         id: RowId,
         declared: &Declared<'_>,
-        shape: Option<Arc<Shape>>,
+        shape: Option<&Arc<Shape>>,
         faults: &mut Faults,
     ) -> Result<RowId, Fault> {
         let row = self.row_mut(id).ok_or(Fault::Conflict)?;
@@ -249,7 +250,6 @@ impl SeriesTable {
             | (Value::Sum(_), Kind::FractionCounter)
             | (Value::Gauge(_), Kind::Gauge) => true,
             (Value::Histogram(buckets), Kind::Histogram) => shape
-                .as_ref()
                 .filter(|shape| shape.bounds == buckets.current.shape.bounds)
                 .map(|shape| buckets.current.make_room_for(shape))
                 .is_some(),
@@ -509,13 +509,13 @@ fn sorted<'a>(declared: &Declared<'a>) -> Vec<(&'a str, &'a str)> {
 }
 
 /// Nothing counted yet; none for a histogram without buckets.
-fn value_of(kind: Kind, shape: Option<Arc<Shape>>) -> Option<Value> {
+fn value_of(kind: Kind, shape: Option<&Arc<Shape>>) -> Option<Value> {
     Some(match kind {
         Kind::Counter => Value::Count { retired: 0, current: 0 },
         Kind::FractionCounter => Value::Sum(Sum::default()),
         Kind::Gauge => Value::Gauge(None),
         Kind::Histogram => {
-            let current = Durations::new(shape?);
+            let current = Durations::new(Arc::clone(shape?));
             Value::Histogram(Box::new(Buckets { retired: None, current, sum: Sum::default() }))
         }
     })

@@ -35,9 +35,7 @@ struct Seen {
     finished: u64,
     succeeded: u64,
     cancelled: u64,
-    /// Observations, by the classic buckets.
-    observed: u64,
-    /// Those that were found in the exponential buckets.
+    /// Observations that were found in the exponential buckets.
     found: u64,
     buckets: Vec<u64>,
 }
@@ -107,12 +105,11 @@ impl Window {
             self.seen.buckets = moved(self.shape.as_deref(), shape, &self.seen.buckets);
             self.take_shape(shape);
         }
-        let Seen { observed, found, buckets, .. } = &mut self.seen;
-        *observed = durations.count();
+        let (told, Seen { found, buckets, .. }) = (durations.count(), &mut self.seen);
         let counts = std::iter::once(&durations.zero).chain(&durations.native);
         let mut changed = Vec::new();
         for (index, (seen, count)) in buckets.iter_mut().zip(counts).enumerate() {
-            if found >= observed {
+            if *found >= told {
                 break;
             }
             if *count > *seen {
@@ -333,7 +330,9 @@ mod tests {
                 let stated = window.relative_error().unwrap();
                 assert!(stated * 100.0 < percent, "{stated}");
                 values.sort_by(f64::total_cmp);
-                for q in [0.5, 0.9, 0.95, 0.99, 0.999] {
+                let wanted = [0.5, 0.9, 0.95, 0.99, 0.999];
+                assert_eq!(window.quantiles(wanted), wanted.map(|q| window.quantile(q)));
+                for q in wanted {
                     let rank = (q * values.len() as f64).ceil() as usize;
                     let (exact, estimate) = (values[rank - 1], window.quantile(q).unwrap());
                     let error = (estimate / exact - 1.0).abs();

@@ -2,6 +2,15 @@
 #![allow(dead_code)] // each test binary uses its part
 #![allow(clippy::indexing_slicing)] // a test fails by panicking
 
+use std::path::PathBuf;
+
+/// A folder of this name and process for what is written at every input: in memory where that can be.
+pub(crate) fn folder(name: &str) -> PathBuf {
+    let memory = PathBuf::from("/dev/shm");
+    let place = if memory.is_dir() { memory } else { std::env::temp_dir() };
+    place.join(format!("musterd-{name}-{}", std::process::id()))
+}
+
 /// A row of numbers that nobody can foresee and everybody can repeat (xorshift64*).
 pub(crate) struct Chance(pub(crate) u64);
 

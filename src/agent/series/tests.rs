@@ -174,7 +174,7 @@ fn what_another_agent_has_is_not_declared_anew() {
     let declared =
         Declared { name, kind: Kind::Gauge, labels: vec![], help: "", unit: "", shape: None };
     let mut faults = Faults::default();
-    assert_eq!(other.place(&declared, &mut desk.catalog, &desk.limits, &mut faults), None);
+    assert_eq!(other.place(&declared, None, &mut desk.catalog, &desk.limits, &mut faults), None);
     assert_eq!(faults.of(Fault::Conflict), 1);
     assert_eq!(other.complaints()["x"], "conflict");
 }
@@ -236,4 +236,45 @@ fn labels_stay_with_their_series_when_others_go() {
         assert!(shows(&desk, line), "{line}: {}", desk.shown());
     }
     assert!(!desk.shown().contains("x_depth"), "{}", desk.shown());
+}
+
+#[test]
+fn what_one_ledger_has_and_what_several_have_is_shown_as_it_changes() {
+    let ((mut one, pen), (mut other, other_pen)) = (ledger(), ledger());
+    let mut desk = Desk::new();
+    let shape = Shape { native_count: 0, bounds: vec![1.0], ..Shape::calls() };
+    let records = [
+        gauge("x_depth", &[]),
+        record(4, "x_cost_total", &[], None),
+        record(3, "x_wait_seconds", &[], Some(&shape)),
+    ];
+    let places = records.each_ref().map(|record| put(&pen, record, 1.0_f64.to_bits()));
+    desk.read(&mut [&mut one]);
+    let set = |pen: &Pen, places: [usize; 3], value: f64| {
+        places.iter().for_each(|place| pen.0.store(*place, value.to_bits()));
+    };
+    let check = |desk: &Desk, gauge: &str, sum: &str| {
+        for line in [
+            format!("x_depth{{agent=\"a\"}} {gauge}"),
+            format!("x_cost_total{{agent=\"a\"}} {sum}"),
+            format!("x_wait_seconds_sum{{agent=\"a\"}} {sum}"),
+        ] {
+            assert!(shows(desk, &line), "{line}: {}", desk.shown());
+        }
+    };
+    set(&pen, places, 2.5);
+    desk.read(&mut [&mut one]);
+    check(&desk, "2.5", "2.5");
+    let other_places = records.each_ref().map(|record| put(&other_pen, record, 1.0_f64.to_bits()));
+    desk.read(&mut [&mut one, &mut other]);
+    check(&desk, "3.5", "3.5");
+    set(&pen, places, 4.0);
+    set(&other_pen, other_places, 2.0);
+    desk.read(&mut [&mut one, &mut other]);
+    check(&desk, "6", "6");
+    desk.retire(one);
+    desk.read(&mut [&mut other]);
+    set(&other_pen, other_places, 3.0);
+    desk.read(&mut [&mut other]);
+    check(&desk, "3", "7");
 }
