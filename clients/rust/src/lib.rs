@@ -53,10 +53,11 @@ mod connection;
 pub mod layout;
 pub mod memory;
 mod own;
+pub mod record;
 mod series;
 mod turn;
 pub mod writer;
 
 pub use agent::{Agent, Builder, DEFAULT_SOCKET, Request, Status};
 pub use own::{Counter, Declare, Gauge, Histogram, Sum};
-pub use writer::write_header;
+pub use record::write_header;

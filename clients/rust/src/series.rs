@@ -6,7 +6,8 @@
 use crate::connection::Connection;
 use crate::layout::{Kind, Shape};
 use crate::memory::Memory;
-use crate::writer::{Cut, Description, HistogramSeries, Move, Series, Update, Writer};
+use crate::record::Description;
+use crate::writer::{Cut, HistogramSeries, Move, Series, Update, Writer};
 
 /// Ledgers after the first; the daemon may allow fewer.
 const MORE_LIMIT: usize = 3;

@@ -11,8 +11,9 @@ use crate::agent::totals::{STATUSES, SUCCESS};
 use crate::agent::{declaration, known};
 use musterd_client::layout::{DURATION_BOUNDS, Kind, SLOT_COUNT, Shape, header, names};
 use musterd_client::memory::Memory;
+use musterd_client::record::Description;
 use musterd_client::write_header;
-use musterd_client::writer::{Description, HistogramSeries, Series, Update, Writer};
+use musterd_client::writer::{HistogramSeries, Series, Update, Writer};
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
