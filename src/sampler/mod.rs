@@ -8,42 +8,32 @@
 //! Must not know: HTTP, who asks, what the agents' and the daemon's own families are.
 
 mod filter;
+mod outcome;
 mod render;
 mod source;
 
 pub use filter::Filter;
+pub use outcome::FAMILIES;
 pub use render::Encoding;
 
 use crate::host::root::Root;
 use crate::host::uevents::Uevents;
 use crate::host::{Collector, Error, Pass};
-use crate::metric::{Batch, Family, Labels};
+use crate::metric::{Batch, Labels};
 use crate::process::{AgentRoot, Processes};
 use bytes::Bytes;
+use outcome::Outcome;
 use render::Renderer;
 use source::{Source, Work};
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, TryLockError, mpsc};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use tokio::sync::oneshot;
 
 /// The name of the process scan among the sources.
 pub const PROCESSES: &str = "namedprocess";
 /// The name of the agents' families among the sources.
 pub const AGENTS: &str = "agents";
-
-const SUCCESS: Family = Family::gauge(
-    "node_scrape_collector_success",
-    &["collector"],
-    "Whether the collector has given its samples in this scrape: 1 if so, 0 if it failed or was late.",
-);
-const DURATION: Family = Family::gauge(
-    "node_scrape_collector_duration_seconds",
-    &["collector"],
-    "How long the collector has taken in this scrape.",
-);
-/// What the sampler says about the sources.
-pub const FAMILIES: [Family; 2] = [SUCCESS, DURATION];
 
 /// The scan of the machine's processes, as the sampler sees it.
 pub trait ProcessScan: Send {
@@ -208,14 +198,12 @@ fn spawn(slots: &Arc<[Slot]>, root: &Root) -> io::Result<mpsc::Sender<Order>> {
     Ok(orders)
 }
 
-/// How a source came out of a pass: whether it succeeded, and how long it took if it was run.
-type Outcome = (usize, bool, Option<Duration>);
-
 /// What the thread keeps from pass to pass.
 struct Bench {
     buffer: Vec<u8>,
     uevents: Uevents,
     outcomes: Vec<Outcome>,
+    build: Labels,
     renderer: Renderer,
 }
 
@@ -225,6 +213,7 @@ impl Bench {
             buffer: Vec::new(),
             uevents: Uevents::new(root),
             outcomes: Vec::new(),
+            build: outcome::build_labels(),
             renderer: Renderer::default(),
         }
     }
@@ -242,39 +231,22 @@ impl Bench {
                 continue;
             }
             let start = Instant::now();
-            if start >= deadline {
-                self.outcomes.push((index, false, None));
-                continue;
-            }
-            let Some(mut source) = slot.try_lock() else {
-                self.outcomes.push((index, false, None));
+            let free = (start < deadline).then(|| slot.try_lock()).flatten();
+            let Some(mut source) = free else {
+                self.outcomes.push(Outcome { slot: index, success: false, duration: None });
                 continue;
             };
             let mut pass = Pass { batch: &mut batch, buffer: &mut self.buffer, deadline };
             let success = source.run(&mut pass, &filter, &agents, &self.uevents);
-            self.outcomes.push((index, success, Some(start.elapsed())));
+            let duration = Some(start.elapsed());
+            self.outcomes.push(Outcome { slot: index, success, duration });
         }
-        self.emit(slots, &mut batch);
+        outcome::emit(&self.outcomes, slots, &self.build, &mut batch);
         match self.renderer.render(&batch, &wanted) {
             Ok(bodies) => Some(Answer { batch, bodies }),
             Err(error) => {
                 tracing::error!("cannot compress the answer to a scrape: {error}");
                 None
-            }
-        }
-    }
-
-    fn emit(&self, slots: &[Slot], batch: &mut Batch) {
-        batch.begin(&SUCCESS);
-        for &(index, success, _) in &self.outcomes {
-            if let Some(slot) = slots.get(index) {
-                batch.sample_with(&slot.labels, f64::from(u8::from(success)));
-            }
-        }
-        batch.begin(&DURATION);
-        for &(index, _, duration) in &self.outcomes {
-            if let (Some(slot), Some(duration)) = (slots.get(index), duration) {
-                batch.sample_with(&slot.labels, duration.as_secs_f64());
             }
         }
     }

@@ -2,7 +2,9 @@
 
 use super::*;
 use crate::exposition::Format;
+use crate::metric::Family;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 const GIVEN: Family = Family::gauge("given", &[], "What a fake source gives.");
 const TEXT: Encoding = Encoding { format: Format::Text, gzip: false };
@@ -118,10 +120,12 @@ fn the_filter_chooses_the_sources() {
     assert_eq!(sampler.names().collect::<Vec<_>>(), ["one", "two", PROCESSES]);
     let text = pass(&sampler, "collect[]=two");
     assert!(text.contains("\"two\"") && !text.contains("\"one\""), "{text}");
+    assert!(text.contains("\nnode_exporter_build_info{branch=\"musterd\","), "{text}");
     assert!(scans.try_recv().is_err());
     for (query, groups) in [("collect[]=agents", false), ("collect[]=namedprocess", true)] {
         let text = pass(&sampler, query);
         assert!(text.contains(&success(PROCESSES, 1)) && !text.contains("\"two\""), "{text}");
+        assert!(!text.contains("node_exporter_build_info"), "{text}");
         assert_eq!(scans.recv().unwrap(), (0, groups));
     }
 }
@@ -182,7 +186,7 @@ fn the_batch_comes_back_and_the_thread_goes_with_its_handle() {
     });
     let sampler = Sampler::start(vec![("owner", owner)], None, &nowhere()).unwrap();
     let answer = sampler.submit(job("", &sampler)).blocking_recv().unwrap();
-    assert_eq!(answer.batch.len(), 2);
+    assert_eq!(answer.batch.len(), 3);
     drop(sampler);
     assert_eq!(gone.recv(), Err(mpsc::RecvError), "the thread has dropped its sources");
 }

@@ -12,13 +12,13 @@ import urllib.request
 
 # Families that later versions of node_exporter have dropped or renamed, or that say what is always so.
 KNOWN = {
-    "node_exporter_build_info": "of the exporter itself; musterd_build_info",
     "node_scrape_collector_duration_seconds": "of the exporter itself",
 }
 # Series that later versions leave out by default.
 DROPPED = {("node_disk_", "device", re.compile(r"zram\d+")): "compressed memory is no disk since 1.6.0"}
 # Labels whose values are of the moment, or of the exporter.
 MOMENT = {
+    "node_exporter_build_info": "versions of each",
     "node_scrape_collector_success": "collectors of each",
     "node_processes_state": "states of the moment",
     "node_processes_threads_state": "states of the moment",
