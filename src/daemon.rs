@@ -26,10 +26,10 @@ use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio::net::{TcpListener, UnixListener};
+use tokio::runtime::LocalOptions;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::{Notify, oneshot};
-use tokio::task::LocalSet;
 
 /// How often windows move on and health is judged while nobody asks.
 const TICK: Duration = Duration::from_secs(5);
@@ -49,15 +49,14 @@ pub fn run(config: Config, path: Option<PathBuf>) -> Result<(), String> {
     }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
-        .build()
+        .build_local(LocalOptions::default())
         .map_err(|error| format!("cannot start the runtime: {error}"))?;
     let daemon = async {
         let (daemon, doors) = Daemon::open(config, path, log, handed).await?;
         daemon.serve(doors).await
     };
-    // A task of its own: what the set itself waits for is looked at whenever any of its tasks is woken.
-    let ended =
-        LocalSet::new().block_on(&runtime, async { tokio::task::spawn_local(daemon).await });
+    // A task of its own: to wake the runtime's first future takes a system call, to wake a task none.
+    let ended = runtime.block_on(async { tokio::task::spawn_local(daemon).await });
     let ended = ended.unwrap_or_else(|fault| Err(format!("the daemon itself has failed: {fault}")));
     // Not waited for: a program on a dead mount that is being started.
     runtime.shutdown_background();

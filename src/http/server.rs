@@ -48,7 +48,8 @@ pub async fn bind(addresses: &[SocketAddr]) -> io::Result<Vec<TcpListener>> {
 }
 
 /// Serves until `shutdown` comes about; then lets the connections finish what they are at, for as
-/// long as the options allow. To be run within a [`tokio::task::LocalSet`].
+/// long as the options allow. To be run on a
+/// [`tokio::runtime::LocalRuntime`].
 pub async fn serve(
     listeners: Vec<TcpListener>,
     options: &Options,

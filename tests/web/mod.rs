@@ -17,8 +17,9 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::runtime::LocalOptions;
 use tokio::sync::oneshot;
-use tokio::task::{JoinHandle, LocalSet, spawn_local};
+use tokio::task::{JoinHandle, spawn_local};
 
 pub(crate) const AGENT_UP: Family =
     Family::gauge("agent_up", &["agent"], "Whether the agent lives.");
@@ -26,9 +27,12 @@ pub(crate) const GIVEN: Family = Family::gauge("given", &["by"], "What a fake co
 
 /// Runs a test on a runtime like the daemon's; fails it rather than let it hang.
 pub(crate) fn run(test: impl Future<Output = ()>) {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build_local(LocalOptions::default())
+        .unwrap();
     let limited = async { tokio::time::timeout(Duration::from_secs(120), test).await };
-    LocalSet::new().block_on(&runtime, limited).expect("the test hangs");
+    runtime.block_on(limited).expect("the test hangs");
 }
 
 struct Fake<F>(F);
