@@ -15,6 +15,9 @@ use tokio::signal::unix::{SignalKind, signal};
 /// How long a daemon that is about to start is waited for, once there is something to tell. Where its
 /// socket is not even there, nothing is waited for.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// How long a command waits at most until the daemon knows of it: one that ends all around it at once is
+/// then known as well. A daemon that is there needs a millisecond or two.
+const FIRST_PATIENCE: Duration = Duration::from_millis(250);
 /// As shells say it: a command that cannot be run, and one that is not found.
 const CANNOT_RUN: u8 = 126;
 const NOT_FOUND: u8 = 127;
@@ -49,7 +52,7 @@ impl Reporter {
     pub fn tell(&self, ended: &Ended) -> Result<(), String> {
         let agent = self.start();
         agent.record(ended.status, ended.duration, ended.category.as_deref());
-        self.finish(agent)
+        self.wait_connected(&agent, PATIENCE)
     }
 
     /// Runs a command as a request, which lasts as long as it does; signals are passed on to
@@ -64,6 +67,8 @@ impl Reporter {
             .map_err(|error| format!("cannot start the runtime: {error}"))?;
         let agent = self.start();
         let request = agent.begin();
+        // What comes of it is said at the end.
+        let _ = self.wait_connected(&agent, FIRST_PATIENCE);
         let (code, status, category) = match runtime.block_on(run(command))? {
             Ok(ended) if ended.success() => (0, Status::Success, None),
             Ok(ended) => {
@@ -79,7 +84,7 @@ impl Reporter {
             }
         };
         request.end(status, category.as_deref());
-        if let Err(error) = self.finish(agent) {
+        if let Err(error) = self.wait_connected(&agent, PATIENCE) {
             // The command's own end is what counts.
             eprintln!("musterd: {error}");
         }
@@ -95,8 +100,9 @@ impl Reporter {
         Agent::builder(&self.agent).socket(self.socket()).framework("musterd report").start()
     }
 
-    fn finish(&self, agent: Agent) -> Result<(), String> {
-        let limit = Instant::now() + PATIENCE;
+    /// Waits until a daemon has taken the agent.
+    fn wait_connected(&self, agent: &Agent, patience: Duration) -> Result<(), String> {
+        let limit = Instant::now() + patience;
         let socket = self.socket();
         while !agent.is_connected() {
             if !socket.exists() {
@@ -110,7 +116,7 @@ impl Reporter {
                     "not reported: no daemon has taken the agent {:?} within {} s; is musterd \
                      running, and may this user use its socket?",
                     self.agent,
-                    PATIENCE.as_secs()
+                    patience.as_secs_f64()
                 ));
             }
             std::thread::sleep(Duration::from_millis(2));
