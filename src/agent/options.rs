@@ -144,29 +144,30 @@ impl HealthOf {
 }
 
 impl Health {
-    /// The first key whose value makes no sense, and what was wanted.
+    /// Looks for values that make no sense.
     ///
     /// # Errors
-    /// There is one.
-    pub fn check(&self) -> Result<(), (&'static str, String)> {
+    /// The first key that has one, then the one that makes it so, if that is another's; and what was wanted.
+    pub fn check(&self) -> Result<(), (Vec<&'static str>, String)> {
         let shares = [
             ("error_rate_degraded", self.error_rate_degraded),
             ("error_rate_unhealthy", self.error_rate_unhealthy),
             ("recover_below", self.recover_below),
         ];
         if self.stuck_after.is_zero() {
-            return Err(("stuck_after", "is 0, wanted a length of time".to_owned()));
+            return Err((vec!["stuck_after"], "is 0, wanted a length of time".to_owned()));
         }
         if let Some((key, share)) = shares.iter().find(|(_, share)| !(0.0..=1.0).contains(share)) {
-            return Err((key, format!("is {share}, wanted 0 to 1")));
+            return Err((vec![*key], format!("is {share}, wanted 0 to 1")));
         }
         if self.recover_below == 0.0 {
-            return Err(("recover_below", "is 0, wanted more than 0 and at most 1".to_owned()));
+            let text = "is 0, wanted more than 0 and at most 1".to_owned();
+            return Err((vec!["recover_below"], text));
         }
         let (degraded, unhealthy) = (self.error_rate_degraded, self.error_rate_unhealthy);
         if unhealthy < degraded {
             let text = format!("is {unhealthy}, wanted at least error_rate_degraded, {degraded}");
-            return Err(("error_rate_unhealthy", text));
+            return Err((vec!["error_rate_unhealthy", "error_rate_degraded"], text));
         }
         Ok(())
     }
