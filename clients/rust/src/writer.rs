@@ -1,60 +1,19 @@
-//! The writer of a ledger: appends records, takes and frees slots, and applies updates through the
-//! journal, as `docs/ledger.md` says.
+//! The writer of a ledger: takes and frees slots, and applies updates through the journal, as
+//! `docs/ledger.md` says.
 //!
 //! Must not know about sockets, clocks or threads; its owner lets one thread at a time in.
 
-use crate::buckets::Buckets;
-use crate::layout::{
-    HEADER_SIZE, JOURNAL_LIMIT, Kind, RECORDS, SLOT_COUNT, SLOTS, Shape, header, journal_pair,
-};
+mod appending;
+mod moving;
+mod values;
+
+pub(crate) use moving::{Cut, Move};
+pub use values::{HistogramSeries, Series};
+
+use crate::layout::{HEADER_SIZE, JOURNAL_LIMIT, SLOT_COUNT, SLOTS, header, journal_pair};
 use crate::memory::Memory;
-use crate::record::{Description, encode_record, write_header};
-use std::sync::Arc;
+use crate::record::write_header;
 use std::sync::atomic::{AtomicU64, Ordering, fence};
-
-/// Where a published series has its values.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Series {
-    values: usize,
-}
-
-/// A published histogram, ready to find the right buckets for a value.
-#[derive(Clone, Debug)]
-pub struct HistogramSeries {
-    /// Where its record begins, if it may be given another shape.
-    record: Option<usize>,
-    series: Series,
-    buckets: Arc<Buckets>,
-}
-
-/// A record on its way to another ledger.
-pub(crate) struct Cut {
-    start: usize,
-    words: Vec<u64>,
-}
-
-impl Cut {
-    /// Whether a series is in this record.
-    pub(crate) fn has(&self, series: Series) -> bool {
-        (self.start..self.start + 8 * self.words.len()).contains(&series.values)
-    }
-}
-
-/// From where to where a record has gone.
-#[derive(Clone, Copy)]
-pub(crate) struct Move {
-    from: usize,
-    length: usize,
-    to: usize,
-}
-
-impl Move {
-    /// Where a series is now, if it was in this record.
-    pub(crate) fn of(&self, series: Series) -> Option<Series> {
-        let within = series.values.checked_sub(self.from).filter(|at| *at < self.length)?;
-        Some(Series { values: self.to + within })
-    }
-}
 
 /// A request in flight, and the ledger that it began in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -128,196 +87,6 @@ impl Writer {
     #[must_use]
     pub fn memory(&self) -> &Memory {
         &self.memory
-    }
-
-    /// Moves everything into the ledger that the daemon has given. Offsets stay what they are.
-    /// `false`, and nothing is moved, when the records do not fit.
-    pub fn move_into(&mut self, memory: Memory) -> bool {
-        let end = self.records_end();
-        if end > memory.size() {
-            return false;
-        }
-        for offset in (SLOTS..end).step_by(8) {
-            memory.store(offset, self.memory.load(offset));
-        }
-        for word in [
-            header::HEARTBEAT,
-            header::UNSLOTTED_BEGUN,
-            header::UNSLOTTED_ENDED,
-            header::RECORDS_REFUSED,
-        ] {
-            memory.store(word, self.memory.load(word));
-        }
-        memory.publish(header::RECORDS_END, end as u64);
-        self.memory = memory;
-        true
-    }
-
-    /// Prepares to start anew on an empty ledger: the same records, all zero. Requests in flight have
-    /// been counted as aborted with the old ledger.
-    pub(crate) fn forget(&mut self, values: &[(Series, usize)]) {
-        // What is zeroed here is the old ledger's memory, whose counts the daemon has taken over.
-        for (series, words) in values {
-            for word in 0..*words {
-                self.memory.store(series.values + 8 * word, 0);
-            }
-        }
-        for slot in (SLOTS..RECORDS).step_by(8) {
-            self.memory.store(slot, 0);
-        }
-        for word in [header::UNSLOTTED_BEGUN, header::UNSLOTTED_ENDED, header::RECORDS_REFUSED] {
-            self.memory.store(word, 0);
-        }
-        self.free = all_slots();
-        self.ledger = next_ledger();
-    }
-
-    /// Takes away the records that do not fit into so many bytes, and all that come after them.
-    pub(crate) fn cut(&mut self, size: usize) -> Vec<Cut> {
-        let end = self.records_end();
-        let (mut start, mut cut) = (RECORDS, Vec::new());
-        while start < end {
-            let length = usize::try_from(self.memory.load(start) & 0xffff_ffff).unwrap_or(0).max(8);
-            if start + length > size {
-                let words = (start..start + length).step_by(8).map(|at| self.memory.load(at));
-                cut.push(Cut { start, words: words.collect() });
-            }
-            start += length;
-        }
-        if let Some(first) = cut.first() {
-            self.memory.publish(header::RECORDS_END, first.start as u64);
-        }
-        cut
-    }
-
-    /// Appends a record that was taken from elsewhere; by how much it has moved. `None` where there is no
-    /// room.
-    pub(crate) fn paste(&mut self, cut: &Cut) -> Option<Move> {
-        let start = self.records_end();
-        let end = start + 8 * cut.words.len();
-        if end > self.memory.size() {
-            return None;
-        }
-        for (index, word) in cut.words.iter().enumerate() {
-            self.memory.store(start + 8 * index, *word);
-        }
-        self.memory.publish(header::RECORDS_END, end as u64);
-        Some(Move { from: cut.start, length: end - start, to: start })
-    }
-
-    fn records_end(&self) -> usize {
-        usize::try_from(self.memory.load(header::RECORDS_END)).unwrap_or(RECORDS)
-    }
-
-    /// Appends a record of one value word. `None`, counted in the ledger, where there is no room
-    /// or a text is too long.
-    pub fn append(
-        &mut self,
-        kind: Kind,
-        name: &str,
-        labels: &[(&str, &str)],
-        help: &str,
-    ) -> Option<Series> {
-        let unit = "";
-        self.append_or_refuse(&Description { kind, name, labels, help, unit, shape: None }, 0)
-    }
-
-    /// Appends a histogram.
-    pub fn append_histogram(
-        &mut self,
-        shape: Shape,
-        name: &str,
-        labels: &[(&str, &str)],
-        help: &str,
-    ) -> Option<HistogramSeries> {
-        self.append_histogram_with_room(shape, 0, name, labels, help)
-    }
-
-    /// Appends a histogram whose record has room for so many values in all, so that it can be given
-    /// [another shape](Self::reshape).
-    pub fn append_histogram_with_room(
-        &mut self,
-        shape: Shape,
-        room: usize,
-        name: &str,
-        labels: &[(&str, &str)],
-        help: &str,
-    ) -> Option<HistogramSeries> {
-        let record = self.records_end();
-        let (kind, unit) = (Kind::Histogram, "");
-        let description = Description { kind, name, labels, help, unit, shape: Some(&shape) };
-        let series = self.append_or_refuse(&description, room)?;
-        Some(HistogramSeries { record: Some(record), ..HistogramSeries::at(series, shape) })
-    }
-
-    /// Gives a histogram without labels and help, in memory that no daemon reads, buckets of another
-    /// schema. What it has counted goes where the middle of its old bucket lies: into the right one
-    /// where that is coarser. The histogram as it was, where its record has no room.
-    pub fn reshape(
-        &self,
-        old: HistogramSeries,
-        shape: Shape,
-        room: usize,
-        name: &str,
-    ) -> HistogramSeries {
-        let Some(record) = old.record.filter(|_| shape != *old.buckets.shape()) else { return old };
-        let (kind, labels, help, unit) = (Kind::Histogram, &[][..], "", "");
-        let description = Description { kind, name, labels, help, unit, shape: Some(&shape) };
-        let encoded = encode_record(&description, room);
-        let size = self.memory.load(record) & 0xffff_ffff;
-        let fitting = encoded.filter(|(bytes, _)| bytes.len() as u64 == size);
-        let Some((bytes, values)) = fitting else { return old };
-        let counts: Vec<u64> =
-            (0..old.words()).map(|word| self.memory.load(old.series.values + 8 * word)).collect();
-        let series = Series { values: record + values };
-        let new = HistogramSeries { record: Some(record), ..HistogramSeries::at(series, shape) };
-        self.write_record(record, &bytes);
-        for (word, count) in counts.into_iter().enumerate().filter(|(_, count)| *count > 0) {
-            let place = new.series.values + 8 * new.word_of(&old, word);
-            // The sum has its place to itself.
-            self.memory.store(place, self.memory.load(place) + count);
-        }
-        new
-    }
-
-    fn append_or_refuse(&mut self, description: &Description<'_>, room: usize) -> Option<Series> {
-        let series = self.append_with_room(description, room);
-        if series.is_none() {
-            self.refuse(1);
-        }
-        series
-    }
-
-    /// Counts series that found no room.
-    pub fn refuse(&mut self, count: u64) {
-        let refused = self.memory.load(header::RECORDS_REFUSED);
-        self.memory.store(header::RECORDS_REFUSED, refused.wrapping_add(count));
-    }
-
-    /// Appends a record. `None` where there is no room, or a text is too long.
-    pub fn append_described(&mut self, description: &Description<'_>) -> Option<Series> {
-        self.append_with_room(description, 0)
-    }
-
-    fn append_with_room(&mut self, description: &Description<'_>, room: usize) -> Option<Series> {
-        let start = self.records_end();
-        let (mut bytes, values) = encode_record(description, room)
-            .filter(|(bytes, _)| start + bytes.len() <= self.memory.size())?;
-        if description.kind == Kind::Gauge {
-            // Not known, until it is set for the first time.
-            let value = bytes.get_mut(values..).unwrap_or_default();
-            value.copy_from_slice(&f64::NAN.to_bits().to_le_bytes());
-        }
-        self.write_record(start, &bytes);
-        self.memory.publish(header::RECORDS_END, (start + bytes.len()) as u64);
-        Some(Series { values: start + values })
-    }
-
-    fn write_record(&self, start: usize, bytes: &[u8]) {
-        for (index, word) in bytes.chunks_exact(8).enumerate() {
-            let word = word.try_into().map_or(0, u64::from_le_bytes);
-            self.memory.store(start + 8 * index, word);
-        }
     }
 
     /// Marks a request as begun.
@@ -508,59 +277,6 @@ impl Writer {
     /// Says that the agent has ended this ledger on purpose.
     pub fn close(&self) {
         self.memory.publish(header::CLOSED, 1);
-    }
-}
-
-impl Series {
-    /// The series whose values begin at an offset.
-    #[must_use]
-    pub fn at(values: usize) -> Self {
-        Self { values }
-    }
-}
-
-impl HistogramSeries {
-    /// The histogram whose values begin at an offset.
-    #[must_use]
-    pub fn at(series: Series, shape: Shape) -> Self {
-        Self { record: None, series, buckets: Arc::new(Buckets::new(shape)) }
-    }
-
-    /// Where its values are.
-    #[must_use]
-    pub fn series(&self) -> Series {
-        self.series
-    }
-
-    /// The same buckets elsewhere.
-    pub(crate) fn move_to(&mut self, series: Series) {
-        self.series = series;
-    }
-
-    /// How many they are.
-    #[must_use]
-    pub fn words(&self) -> usize {
-        self.buckets.shape().words()
-    }
-
-    /// The value word here of what a value word of another histogram of these bounds counts.
-    fn word_of(&self, other: &Self, word: usize) -> usize {
-        let (own, other) = (self.buckets.shape(), other.buckets.shape());
-        let (natives, own_natives) = (other.native_count as usize, own.native_count as usize);
-        match word.checked_sub(2) {
-            None => word,
-            // The last bucket has what lies above it as well.
-            Some(place) if place + 1 == natives => 1 + own_natives,
-            Some(place) if place < natives => {
-                let step = f64::exp2(-f64::from(other.schema));
-                let upper = (f64::from(other.first) + place as f64) * step;
-                // The middle that the daemon's quantiles take.
-                let middle = 2.0 * f64::exp2(upper) / (1.0 + f64::exp2(step));
-                let [native, _] = self.buckets.words(middle);
-                native
-            }
-            Some(place) => 2 + own_natives + place - natives,
-        }
     }
 }
 

@@ -1,5 +1,6 @@
 use super::*;
 use crate::layout::names;
+use crate::layout::{Kind, RECORDS, Shape};
 
 #[test]
 fn an_observation_counts_once_in_each_part() {
