@@ -1,5 +1,8 @@
 use super::super::sample::{Desk, Pen, counter, described, durations, gauge, record};
 use super::*;
+use musterd_client::layout::MAGIC;
+use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, ftruncate, memfd_create};
+use std::os::fd::OwnedFd;
 
 fn ledger() -> (Ledger, OwnedFd, Pen) {
     let (ledger, file) = Ledger::create("test", 64 << 10, 100).unwrap();

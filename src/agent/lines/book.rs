@@ -5,7 +5,7 @@
 use super::page::{PAGE_SIZE, Page};
 use super::protocol::{Amount, Declared, Event, Named};
 use crate::agent::faults::Fault;
-use crate::agent::ledger::written;
+use crate::agent::ledger::written::written;
 use crate::agent::protocol::Violation;
 use crate::agent::totals::{STATUSES, SUCCESS};
 use crate::agent::{declaration, known};

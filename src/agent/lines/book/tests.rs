@@ -1,7 +1,8 @@
 use super::super::protocol::{self, Frame};
 use super::*;
 use crate::agent::catalog::Catalog;
-use crate::agent::ledger::{Books, Ledger, Written};
+use crate::agent::ledger::written::Written;
+use crate::agent::ledger::{Books, Ledger};
 use crate::agent::series::{self, SeriesTable};
 use crate::agent::totals::Totals;
 use musterd_client::layout::journal_pair;
