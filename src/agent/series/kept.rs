@@ -3,7 +3,8 @@
 //!
 //! Must not know where it is kept.
 
-use super::{Buckets, Key, SeriesTable, Sum, Value, sorted};
+use super::placing::sorted;
+use super::{Buckets, Key, SeriesTable, Sum, Value};
 use crate::agent::catalog::Catalog;
 use crate::agent::declaration::Declared;
 use crate::agent::totals::Durations;

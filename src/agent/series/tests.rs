@@ -1,7 +1,8 @@
 use super::super::sample::{Desk, Pen, counter, described, gauge, record};
 use super::*;
+use crate::agent::declaration::Declared;
 use crate::agent::ledger::Ledger;
-use musterd_client::layout::names;
+use musterd_client::layout::{Kind, names};
 
 fn ledger() -> (Ledger, Pen) {
     let (ledger, file) = Ledger::create("test", 64 << 10, 200).unwrap();
