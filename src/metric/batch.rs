@@ -4,8 +4,10 @@
 //! Must not know: any source of values, any output format.
 
 mod group;
+mod reading;
 
 pub use group::{Group, GroupWriter};
+pub use reading::{FamilyRef, SampleRef};
 
 use super::labels::{Labels, position, render_labels};
 use super::{Family, Kind};
@@ -146,30 +148,6 @@ pub struct Foreign<'a> {
     pub unit: &'a str,
     /// Its kind.
     pub kind: Kind,
-}
-
-/// A family of a batch, for an encoder.
-#[derive(Clone, Debug)]
-pub struct FamilyRef<'a> {
-    /// Full name.
-    pub name: &'a [u8],
-    /// Help text, not yet escaped.
-    pub help: &'a str,
-    /// Unit, where somebody has told it; else empty.
-    pub unit: &'a [u8],
-    /// Its kind.
-    pub kind: Kind,
-    batch: &'a Batch,
-    samples: Span,
-}
-
-/// A sample of a batch, for an encoder.
-#[derive(Clone, Copy, Debug)]
-pub struct SampleRef<'a> {
-    /// Labels in rendered, escaped form, without braces; empty when there are none.
-    pub labels: &'a [u8],
-    /// The value.
-    pub point: Point<'a>,
 }
 
 impl Batch {
@@ -377,56 +355,6 @@ impl Batch {
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
-
-    /// The families that have samples, in the order they were begun.
-    pub fn families(&self) -> impl Iterator<Item = FamilyRef<'_>> {
-        self.heads.iter().filter(|head| !head.samples.is_empty() && !head.is_repeated).map(|head| {
-            FamilyRef {
-                name: slice(&self.text, &head.name),
-                help: match &head.help {
-                    Help::Declared(text) => text,
-                    Help::Foreign(span) => {
-                        std::str::from_utf8(slice(&self.text, span)).unwrap_or_default()
-                    }
-                },
-                unit: slice(&self.text, &head.unit),
-                kind: head.kind,
-                batch: self,
-                samples: head.samples.clone(),
-            }
-        })
-    }
-}
-
-impl<'a> FamilyRef<'a> {
-    /// Its samples, in the order they were added.
-    pub fn samples(&self) -> impl Iterator<Item = SampleRef<'a>> + use<'a> {
-        let batch = self.batch;
-        slice(&batch.samples, &self.samples).iter().map(move |sample| SampleRef {
-            labels: slice(&batch.text, &sample.labels),
-            point: batch.point(sample.value),
-        })
-    }
-}
-
-impl Batch {
-    fn point(&self, value: Value) -> Point<'_> {
-        let nothing = Point::Number(f64::NAN);
-        match value {
-            Value::Number(number) => Point::Number(number),
-            Value::Summary(place) => self.summaries.get(place as usize).map_or(nothing, |row| {
-                let quantiles = slice(&self.quantiles, &row.quantiles);
-                Point::Summary(Summary { quantiles, sum: row.sum, count: row.count })
-            }),
-            Value::Histogram(place) => self.histograms.get(place as usize).map_or(nothing, |row| {
-                Point::Histogram(Histogram {
-                    bounds: slice(&self.bounds, &row.bounds),
-                    counts: slice(&self.counts, &row.counts),
-                    sum: row.sum,
-                })
-            }),
-        }
-    }
 }
 
 fn append<T: Copy>(arena: &mut Vec<T>, items: &[T]) -> Span {
@@ -440,76 +368,4 @@ fn slice<'a, T>(arena: &'a [T], span: &Span) -> &'a [T] {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const UP: Family = Family::gauge("up", &["a"], "Is up.");
-    const MEMORY: Family = Family::gauge("node_memory_*_bytes", &[], "Memory.");
-
-    #[test]
-    fn families_keep_their_samples() {
-        let mut batch = Batch::new();
-        batch.begin(&UP);
-        batch.sample(&[("a", "x\"y\\z\n")], 1.0);
-        batch.sample_with(&Labels::new(&[("a", "b")]), 2.0);
-        batch.begin_named(&MEMORY, b"Active(anon)");
-        batch.sample(&[], 3.0);
-        let seen: Vec<_> = batch
-            .families()
-            .flat_map(|family| {
-                family
-                    .samples()
-                    .map(move |sample| {
-                        let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
-                        (text(family.name), text(sample.labels), sample.point)
-                    })
-                    .collect::<Vec<_>>()
-            })
-            .collect();
-        let expected = [
-            ("up", r#"a="x\"y\\z\n""#, 1.0),
-            ("up", r#"a="b""#, 2.0),
-            ("node_memory_Active_anon__bytes", "", 3.0),
-        ];
-        assert_eq!(seen.len(), expected.len());
-        for (seen, (name, labels, value)) in seen.iter().zip(expected) {
-            assert_eq!(seen, &(name.to_owned(), labels.to_owned(), Point::Number(value)));
-        }
-    }
-
-    #[test]
-    fn rollback_leaves_what_was_there_before() {
-        let mut batch = Batch::new();
-        batch.value(&UP, 1.0);
-        let mark = batch.mark();
-        batch.begin(&UP);
-        batch.histogram(&[], &Histogram { bounds: &[1.0], counts: &[1, 2], sum: 3.0 });
-        batch.rollback(mark);
-        assert_eq!(batch.len(), 1);
-        assert_eq!(batch.families().count(), 1);
-    }
-
-    #[test]
-    fn a_name_that_a_source_gives_twice_is_exposed_once() {
-        let mut batch = Batch::new();
-        for _ in 0..2 {
-            batch.clear();
-            for (part, value) in [(&b"Active(anon)"[..], 1.0), (b"Active_anon_", 2.0)] {
-                batch.begin_named(&MEMORY, part);
-                batch.sample(&[], value);
-            }
-            let points: Vec<_> = batch.families().flat_map(|family| family.samples()).collect();
-            assert_eq!(
-                points.iter().map(|sample| sample.point).collect::<Vec<_>>(),
-                [Point::Number(1.0)]
-            );
-        }
-    }
-
-    #[test]
-    fn an_empty_family_is_not_exposed() {
-        let mut batch = Batch::new();
-        batch.begin(&UP);
-        assert_eq!(batch.families().count(), 0);
-    }
-}
+mod tests;
