@@ -14,12 +14,12 @@ import sys
 import threading
 import weakref
 from functools import partial
-from time import monotonic_ns
+from time import monotonic, monotonic_ns
 from types import TracebackType
 from typing import Any, Callable, Dict, Sequence, Tuple, Type, TypeVar, Union
 
 from . import layout
-from .connection import Connection, hello_line
+from .connection import Connection, hello_line, promise
 from .errors import OTHER, TIMEOUT, Categories, Limited, status_of
 from .ledger import FIRST_TOKEN, KNOWN, LLM_DURATION, NO_SLOT, REQUESTS, TOOL_DURATION, Ledger, Series
 from .metrics import Counter, FractionCounter, Gauge, Histogram, Metric, declaration
@@ -34,6 +34,10 @@ FIRST_TRY_SECONDS = 0.5
 # As many as a daemon grants a process unless it is told otherwise.
 LEDGERS_MAX = 4
 FURTHER_RETRY_SECONDS = 60.0
+# Among the finalizers of multiprocessing: after all that may still report.
+CLOSED_LAST = -100
+# In nanoseconds, less than a word of a ledger holds.
+LASTED_MAX = 9e9
 
 _agents: weakref.WeakSet[Agent] = weakref.WeakSet()
 _fork_hook_installed = False
@@ -65,12 +69,14 @@ class Agent:
         self.request: Type[Request] = requests_of(self)
         self._socket = socket or os.environ.get("MUSTERD_SOCKET") or DEFAULT_SOCKET
         self._hello = hello_line(self.name, version, framework, heartbeat_seconds)
-        self._heartbeat_seconds = heartbeat_seconds if automatic_heartbeat else None
+        self._heartbeat_seconds = promise(heartbeat_seconds) if automatic_heartbeat else None
         self._limit_model = Limited(MODELS_MAX)
         self._limit_tool = Limited(MODELS_MAX)
         self._declared = dict(KNOWN)
         self._metrics: Dict[str, Metric] = {}
         self._closed = False
+        # What ends it with a process of multiprocessing.
+        self._at_worker_end: Any = None
         self._begin_unconnected()
         self._wake()
         _remember(self)
@@ -83,7 +89,7 @@ class Agent:
         """Count a request that was timed elsewhere. An unknown status counts as `error`."""
         self._wake()
         seconds, ledger = _duration(seconds), self._ledger
-        if status == "success" and ledger.free:
+        if status == "success" and seconds < LASTED_MAX and ledger.free:
             try:
                 slot = ledger.free.pop()
             except IndexError:  # another thread has taken the last one
@@ -199,11 +205,17 @@ class Agent:
         """
         if self._closed:
             return
-        self._closed = True
         atexit.unregister(self.close)
         _agents.discard(self)
+        if self._at_worker_end is not None:
+            self._at_worker_end.cancel()
         if not self._asleep:
+            limit = monotonic() + FIRST_TRY_SECONDS
             self._connection.wait_tried(FIRST_TRY_SECONDS)
+            # More may come while those before are waited for: what finds no room there goes to them.
+            for _, connection in self._more:
+                connection.wait_tried(limit - monotonic())
+        self._closed = True
         for ledger, connection in [(self._ledger, self._connection), *self._more]:
             ledger.close()
             connection.stop()
@@ -258,6 +270,15 @@ class Agent:
                     self._asleep = False
                     if not self._closed:
                         self._connection.start()
+                        self._close_with_worker()
+
+    def _close_with_worker(self) -> None:
+        """Be closed when a process of multiprocessing ends: those run no exit handlers."""
+        processes = sys.modules.get("multiprocessing.util")
+        if processes is not None:
+            self._at_worker_end = processes.Finalize(None, self.close, exitpriority=CLOSED_LAST)
+            # A process that begins, and has imported us before, forgets what was to be done at its end.
+            processes.register_after_fork(self, Agent._close_with_worker)
 
     def _begin_without_slot(self, ledger: Ledger) -> int:
         """Begin a request that found no slot: all are taken, or this is the first in this process."""
@@ -324,9 +345,8 @@ class Agent:
 
 def _duration(seconds: object) -> float:
     """`seconds`, or 0 for what is no duration: it must not spoil the sum for good."""
-    if isinstance(seconds, (int, float)) and 0 <= seconds < math.inf:
-        return float(seconds)
-    return 0.0
+    known = layout.number(seconds)
+    return known if known is not None and 0 <= known < math.inf else 0.0
 
 
 def _outcome(status: str) -> str:

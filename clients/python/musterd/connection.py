@@ -25,6 +25,8 @@ CLIENT = f"python {CLIENT_VERSION}"
 
 LINE_MAX = 4096
 TEXT_MAX = 64
+# Seconds; a longer promise is none.
+HEARTBEAT_MAX = 86400.0
 LEDGER_MAX = 1 << 30
 ANSWER_SECONDS = 5.0
 RETRY_FIRST, RETRY_GROWTH, RETRY_MAX = 0.02, 1.6, 1.0
@@ -53,16 +55,23 @@ def hello_line(
     agent: str,
     version: str | None,
     framework: str | None,
-    heartbeat_seconds: float | None,
+    heartbeat_seconds: object,
 ) -> bytes:
     """The line that introduces the agent; what the protocol has no room for is cut."""
     hello: dict[str, object] = {"musterd": layout.VERSION, "agent": agent_name(agent)}
     for key, text in (("client", CLIENT), ("version", version), ("framework", framework)):
         if text:
             hello[key] = layout.cut(str(text), TEXT_MAX).decode()
-    if heartbeat_seconds and 0 < heartbeat_seconds < math.inf:
-        hello["heartbeat_seconds"] = heartbeat_seconds
+    promised = promise(heartbeat_seconds)
+    if promised is not None:
+        hello["heartbeat_seconds"] = promised
     return json.dumps(hello).encode() + b"\n"
+
+
+def promise(heartbeat_seconds: object) -> float | None:
+    """A promise of heartbeats as the protocol allows it: more than 0 s, and a day at most."""
+    seconds = None if isinstance(heartbeat_seconds, bool) else layout.number(heartbeat_seconds)
+    return min(seconds, HEARTBEAT_MAX) if seconds is not None and 0 < seconds < math.inf else None
 
 
 def agent_name(text: str) -> str:

@@ -10,6 +10,8 @@ import json
 import socket
 from typing import Dict, Union
 
+from .layout import LABEL_VALUE_MAX
+
 CATEGORIES_MAX = 32
 OTHER = "other"
 OVERFLOW = "overflow"
@@ -81,6 +83,16 @@ def status_of(exception: type[BaseException] | None) -> str:
     return "error"
 
 
+def label_value(value: object) -> str:
+    """`value` as a ledger has it, so that what is the same there is the same series: with `?` for what UTF-8
+    cannot say, and `overflow` for what is too long."""
+    text = str(value)
+    if len(text) <= LABEL_VALUE_MAX and text.isascii():
+        return text
+    encoded = text.encode("utf-8", "replace")
+    return encoded.decode() if len(encoded) <= LABEL_VALUE_MAX else OVERFLOW
+
+
 class Limited:
     """Lets through so many different words, and `overflow` for the rest: each is a series for good."""
 
@@ -91,9 +103,11 @@ class Limited:
     def __call__(self, word: object) -> str:
         word = str(word) or OTHER
         if word not in self._seen:
-            if len(self._seen) >= self._limit:
-                return OVERFLOW
-            self._seen.add(word)
+            word = label_value(word)
+            if word not in self._seen:
+                if len(self._seen) >= self._limit:
+                    return OVERFLOW
+                self._seen.add(word)
         return word
 
 

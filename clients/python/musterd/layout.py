@@ -103,6 +103,16 @@ class Record(NamedTuple):
     values_offset: int
 
 
+def number(value: object) -> float | None:
+    """`value` as a float; `None` for what is no number, or too large for one."""
+    if isinstance(value, (int, float)):
+        try:
+            return float(value)
+        except OverflowError:
+            pass
+    return None
+
+
 def record(
     kind: int,
     name: str,

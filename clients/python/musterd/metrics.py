@@ -10,7 +10,7 @@ import math
 from typing import TYPE_CHECKING, Dict, Sequence, Tuple, TypeVar
 
 from . import layout
-from .errors import OVERFLOW
+from .errors import OVERFLOW, label_value
 from .ledger import Declaration, Series
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class Metric:
 
         A declared label that is not given stays empty, and one that is not declared is left out.
         """
-        key = tuple(str(values.get(name, "")) for name in self._names)
+        key = tuple(label_value(values.get(name, "")) for name in self._names)
         child = self._children.get(key)
         if child is None:
             if len(self._children) >= LABEL_SETS_MAX:
@@ -75,8 +75,9 @@ class FractionCounter(Metric):
 
     def add(self, amount: float) -> None:
         """Add a finite number that is not below 0."""
-        if self._agent and isinstance(amount, (int, float)) and 0 <= amount < math.inf:
-            self._agent._add(self._series, float(amount))
+        added = layout.number(amount)
+        if self._agent and added is not None and 0 <= added < math.inf:
+            self._agent._add(self._series, added)
 
 
 class Gauge(Metric):
@@ -86,13 +87,15 @@ class Gauge(Metric):
 
     def set(self, value: float) -> None:
         """Set the value."""
-        if self._agent and isinstance(value, (int, float)):
-            self._agent._set(self._series, float(value))
+        known = layout.number(value)
+        if self._agent and known is not None:
+            self._agent._set(self._series, known)
 
     def add(self, amount: float = 1) -> None:
         """Change the value, which is 0 at first."""
-        if self._agent and isinstance(amount, (int, float)) and math.isfinite(amount):
-            self._agent._add(self._series, float(amount))
+        added = layout.number(amount)
+        if self._agent and added is not None and math.isfinite(added):
+            self._agent._add(self._series, added)
 
 
 class Histogram(Metric):
@@ -102,8 +105,9 @@ class Histogram(Metric):
 
     def observe(self, value: float) -> None:
         """Count an observation, which is at least 0."""
-        if self._agent and isinstance(value, (int, float)) and 0 <= value < math.inf:
-            self._agent._observe(self._series, float(value))
+        observed = layout.number(value)
+        if self._agent and observed is not None and 0 <= observed < math.inf:
+            self._agent._observe(self._series, observed)
 
 
 def declaration(kind: int, help: str, unit: str, buckets: Sequence[float] | None = None) -> Declaration:

@@ -218,9 +218,22 @@ def tracked(function: F, request: Type[Request]) -> F:
         async def wrapper(*args: Any, **kwargs: Any) -> Any:
             with request():
                 items = function(*args, **kwargs)
+                step = items.__anext__()
                 try:
-                    async for item in items:
-                        yield item
+                    while True:
+                        try:
+                            item = await step
+                        except StopAsyncIteration:
+                            return
+                        # What is sent or thrown is the function's, as with `yield from`.
+                        try:
+                            sent = yield item
+                        except GeneratorExit:
+                            raise
+                        except BaseException as thrown:
+                            step = items.athrow(thrown)
+                        else:
+                            step = items.asend(sent)
                 finally:
                     await items.aclose()
 

@@ -1,6 +1,7 @@
 """The daemon: absent, late, gone and back, refusing, hostile."""
 
 import json
+import math
 import os
 import socket
 import subprocess
@@ -16,6 +17,26 @@ from musterd.connection import agent_name, hello_line
 
 from . import reader
 from .daemon import FakeDaemon, Peer, make_ledger, wait_until
+
+
+# Three workers of multiprocessing, each of which ends at once after a request.
+WORKERS = """
+import multiprocessing
+import sys
+import musterd
+
+agent = musterd.Agent("pool")
+
+def work():
+    with agent.request():
+        pass
+
+if __name__ == "__main__":
+    for _ in range(3):
+        worker = multiprocessing.get_context(sys.argv[1]).Process(target=work)
+        worker.start()
+        worker.join()
+"""
 
 
 def finish(agent: Agent, count: int) -> None:
@@ -66,6 +87,9 @@ class Hello(unittest.TestCase):
         self.assertLessEqual(len(hello["framework"].encode()), 64)
         self.assertNotIn("heartbeat_seconds", hello)
         self.assertEqual(agent_name(""), "python")
+        for promised, told in [(1e5, 86400), (0.5, 0.5), (0, None), (True, None), ("30", None), (math.inf, None)]:
+            hello = json.loads(hello_line("a", None, None, promised))
+            self.assertEqual(hello.get("heartbeat_seconds"), told, promised)
 
     def test_environment(self) -> None:
         with FakeDaemon() as daemon:
@@ -75,6 +99,23 @@ class Hello(unittest.TestCase):
             self.assertEqual(daemon.peers[0].hello["agent"], "from-env")
             self.assertEqual(successes(daemon), 1, "a short program's counts arrive before it exits")
             self.assertEqual(reader.word(daemon.data(), 144), 1)
+
+    def test_workers_of_multiprocessing(self) -> None:
+        for method in ("fork", "forkserver", "spawn"):
+            with FakeDaemon() as daemon, tempfile.NamedTemporaryFile("w", suffix=".py") as script:
+                script.write(WORKERS)
+                script.flush()
+                here = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+                environment = {"MUSTERD_SOCKET": daemon.path, "PYTHONPATH": here}
+                done = subprocess.run(
+                    [sys.executable, script.name, method],
+                    env={**os.environ, **environment},
+                    capture_output=True,
+                    timeout=120,
+                )
+                self.assertEqual((done.returncode, done.stdout, done.stderr), (0, b"", b""), method)
+                ledgers = range(len(daemon.ledgers))
+                self.assertEqual(sum(successes(daemon, index) for index in ledgers), 3, method)
 
 
 class Daemon(unittest.TestCase):

@@ -4,6 +4,7 @@ import math
 import os
 import struct
 import threading
+import time
 import unittest
 from bisect import bisect_left
 from typing import Dict, List
@@ -122,6 +123,19 @@ class Metrics(unittest.TestCase):
         self.assertEqual(len(found), metrics.LABEL_SETS_MAX + 1)
         self.assertEqual(found["overflow"], 50)
 
+    def test_values_that_are_the_same_in_a_ledger_are_one_series(self) -> None:
+        texts = self.agent.counter("texts_total", labels=["text"])
+        for text in ("x" * 256 + "a", "x" * 257, "é" * 129, "\ud800", "?"):
+            texts.labels(text=text).add(1)
+        found = {record.labels[0][1]: record.words[0] for record in own(self.daemon)["texts_total"]}
+        self.assertEqual(found, {"overflow": 3, "?": 2})
+
+    def test_amounts_that_no_float_can_be_count_nowhere(self) -> None:
+        self.agent.gauge("level").set(10**400)
+        self.agent.fraction_counter("spent_total").add(10**400)
+        self.agent.histogram("sizes").observe(10**400)
+        self.assertEqual(own(self.daemon), {})
+
     def test_threads_lose_nothing(self) -> None:
         counter, gauge = self.agent.counter("n_total", labels=["t"]), self.agent.gauge("level")
         histogram = self.agent.histogram("wait_seconds", unit="seconds")
@@ -195,6 +209,22 @@ class Full(unittest.TestCase):
         self.assertEqual((waits.sum, sum(waits.classic), sum(waits.native)), (1, 1, 1))
         agent.close()
         wait_until(lambda: all(struct.unpack_from("<Q", ledger, 144)[0] == 1 for ledger in daemon.ledgers))
+        daemon.close()
+
+    def test_further_ledgers_are_waited_for_at_the_end(self) -> None:
+        def behave(daemon: FakeDaemon, peer: Peer) -> None:
+            if daemon.ledgers:
+                time.sleep(0.1)
+            daemon.grant_new(peer, self.SIZE)
+
+        daemon, agent = self.fill(behave)
+        counter = agent.counter("n_total", labels=["n"])
+        for number in range(190):
+            counter.labels(n=number).add(1)
+        agent.close()
+        self.assertGreater(len(daemon.ledgers), 1)
+        self.assertEqual(sum(r.words[0] for r in own(daemon)["n_total"]), 190)
+        self.assertTrue(all(struct.unpack_from("<Q", ledger, 144)[0] == 1 for ledger in daemon.ledgers))
         daemon.close()
 
     def test_what_waited_for_a_smaller_ledger_goes_to_further_ones(self) -> None:

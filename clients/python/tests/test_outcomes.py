@@ -161,8 +161,20 @@ class Outcomes(unittest.TestCase):
         self.agent.record("nonsense", float("nan"), "x" * 300)
         self.agent.record("success", "late")  # type: ignore[arg-type]
         self.assertEqual(self.requests(), {"success": 2, "timeout": 1, "error": 1})
-        self.assertEqual(self.errors(), {"timeout": 1, "x" * 256: 1})
+        self.assertEqual(self.errors(), {"timeout": 1, "overflow": 1})
         self.assertEqual(reader.durations(self.daemon.data()).sum, 6.0)
+        free = len(self.agent.ledger.free)
+        for seconds in (9e9, 9.3e9, 1e300, 10**400):
+            self.agent.record("success", seconds)
+            self.agent.llm_call("small", seconds)
+        self.assertEqual(self.requests()["success"], 6)
+        self.assertEqual(len(self.agent.ledger.free), free)
+
+    def test_categories_that_are_the_same_in_a_ledger_are_one(self) -> None:
+        for number in range(3):
+            self.agent.record("error", 1, "x" * 256 + str(number))
+            self.agent.record("error", 1, "\ud800" if number else "?")
+        self.assertEqual(self.errors(), {"overflow": 3, "?": 3})
 
     def test_tokens(self) -> None:
         self.agent.tokens("small", input=10, output=3)
@@ -210,6 +222,33 @@ class Outcomes(unittest.TestCase):
         next(items)
         items.close()
         self.assertEqual(self.requests(), {"success": 4, "cancelled": 1})
+
+    def test_tracked_asynchronous_generators_take_what_is_sent_and_thrown(self) -> None:
+        heard: list = []
+
+        @self.agent.track
+        async def talk():
+            while True:
+                try:
+                    heard.append((yield len(heard)))
+                except KeyError as exception:
+                    heard.append(exception)
+
+        async def use() -> None:
+            items = talk()
+            self.assertEqual(await items.asend(None), 0)
+            self.assertEqual(await items.asend("a"), 1)
+            thrown = KeyError("b")
+            self.assertEqual(await items.athrow(thrown), 2)
+            self.assertEqual(heard, ["a", thrown])
+            with self.assertRaises(OSError):
+                await items.athrow(OSError())
+            early = talk()
+            await early.__anext__()
+            await early.aclose()
+
+        asyncio.run(use())
+        self.assertEqual(self.requests(), {"error": 1, "cancelled": 1})
 
     def test_more_tasks_in_flight_than_slots(self) -> None:
         async def run() -> None:
