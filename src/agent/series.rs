@@ -158,6 +158,11 @@ impl SeriesTable {
         }
     }
 
+    /// Forgets all: the agent itself is forgotten.
+    pub fn clear(&mut self, catalog: &mut Catalog) {
+        self.drop_rows(catalog, |_| true);
+    }
+
     fn drop_rows(&mut self, catalog: &mut Catalog, is_it: impl Fn(&Row) -> bool) {
         let (rows, free) = (&mut self.rows, &mut self.free);
         let had = self.keys.len();

@@ -7,7 +7,7 @@ use super::protocol::{Amount, Declared, Event, Named};
 use crate::agent::faults::Fault;
 use crate::agent::ledger::written::written;
 use crate::agent::protocol::Violation;
-use crate::agent::totals::{STATUSES, SUCCESS};
+use crate::agent::totals::{ABORTED, STATUSES, SUCCESS};
 use crate::agent::{declaration, known};
 use musterd_client::layout::{DURATION_BOUNDS, Kind, SLOT_COUNT, Shape, header, names};
 use musterd_client::memory::Memory;
@@ -27,6 +27,8 @@ pub struct Book {
     page: Page,
     series: HashMap<Named, Place>,
     limits: Limits,
+    /// Of the series, those that each program has for its requests, whatever else it counts.
+    reserved: usize,
     /// Requests in flight, by what they are called.
     flights: HashMap<String, u8>,
     is_closed: bool,
@@ -68,7 +70,20 @@ impl Book {
         let slots = (0..SLOT_COUNT).filter_map(|slot| u8::try_from(slot).ok());
         let taken = slots.filter(|slot| writer.begun(*slot) != 0);
         let flights = taken.map(|slot| (page.id(slot), slot)).collect();
-        Self { writer, page, series, limits, flights, is_closed: false }
+        let (is_closed, reserved) = (false, 0);
+        let mut book = Self { writer, page, series, limits, reserved, flights, is_closed };
+        book.reserve();
+        book
+    }
+
+    /// Makes the series that requests are counted in, before others can take their room.
+    fn reserve(&mut self) {
+        let words = STATUSES.iter().take(ABORTED).map(|word| (names::REQUESTS, "status", *word));
+        let counters = words.chain([(names::ERRORS, "category", OVERFLOW)]);
+        for (name, label, value) in counters {
+            self.reserved += usize::from(self.counter(name, label, value).is_ok());
+        }
+        self.reserved += usize::from(self.durations().is_ok());
     }
 
     /// A book that nobody else reads, to try lines on.
@@ -288,7 +303,7 @@ impl Book {
             known::check(&declared).map_err(|fault| against_rules(name, fault))?;
         }
         let description = Description { kind, name, labels: &labels, help, unit, shape };
-        let has_room = self.series.len() < self.limits.max_series;
+        let has_room = self.series.len() < self.limits.max_series + self.reserved;
         let at = has_room.then(|| self.writer.append_described(&description)).flatten();
         let place = at.and_then(|at| Place::of(kind, at, shape.cloned())).ok_or_else(|| {
             refused("no_room", format!("there is no room for one more series: {name}"))

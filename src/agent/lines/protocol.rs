@@ -217,7 +217,7 @@ fn end(keys: &mut Keys) -> Result<Event, Violation> {
     let status = known.ok_or_else(|| {
         malformed(format!("status {word:?}: wanted success, error, timeout or cancelled"))
     })?;
-    let category = keys.category.take();
+    let category = keys.category.take().filter(|category| !category.is_empty());
     if let Some(category) = &category {
         text("category", category, LABEL_VALUE_LIMIT)?;
     }
@@ -241,7 +241,9 @@ fn declared(keys: &mut Keys) -> Result<Declared, Violation> {
     if [names::REQUESTS, names::ERRORS, names::DURATION].contains(&name.as_str()) {
         return Err(malformed(format!("name {name:?}: begin and end count it")));
     }
-    let labels = keys.labels.take().unwrap_or_default();
+    let mut labels = keys.labels.take().unwrap_or_default();
+    // An empty value tells nothing apart: that label is not there.
+    labels.retain(|_, value| !value.is_empty());
     if labels.len() > LABEL_LIMIT {
         return Err(malformed(format!("{} labels: at most {LABEL_LIMIT}", labels.len())));
     }

@@ -73,6 +73,7 @@ impl Registry {
         offered: Option<OwnedFd>,
         now: Duration,
     ) -> Result<Welcome, Refusal> {
+        self.make_room(&hello, peer);
         self.admit(&hello, peer)?;
         let resumed = match offered {
             Some(file) => self.resume(&hello, peer, file)?,
@@ -135,6 +136,29 @@ impl Registry {
         Ok(Welcome { key, answer, file, keepsake })
     }
 
+    /// Where there are as many agents as may be, and this is another one, forgets the user's own that has been
+    /// gone for longest, of those that are not shown any more: names that are made up at each run do not lock
+    /// out all that come after. What belongs to others is not touched.
+    pub(super) fn make_room(&mut self, hello: &Hello, peer: &Peer) {
+        let is_full = self.agents.len() >= self.options.max_agents;
+        if !is_full || self.agents.contains_key(&hello.agent) {
+            return;
+        }
+        let own = |agent: &super::Agent| agent.is_long_gone && agent.uid == Some(peer.uid);
+        let gone = self.agents.iter().filter(|(_, agent)| own(agent));
+        let longest = gone.min_by_key(|(_, agent)| agent.gone_since).map(|(name, _)| name.clone());
+        let Some(name) = longest else { return };
+        if let Some(mut agent) = self.agents.remove(&name) {
+            agent.series.clear(&mut self.catalog);
+        }
+        self.unsaved = true;
+        tracing::info!(
+            agent = name,
+            "forgotten with its totals, to make room for {:?}",
+            hello.agent
+        );
+    }
+
     pub(super) fn admit(&self, hello: &Hello, peer: &Peer) -> Result<(), Refusal> {
         let refuse = |reason, retry, text| Err(Refusal { reason, text, retry });
         let uid = peer.uid;
@@ -145,7 +169,11 @@ impl Registry {
                 return refuse("name_taken", false, text);
             }
             None if self.agents.len() >= self.options.max_agents => {
-                let text = format!("{} agents are known already", self.agents.len());
+                let gone = self.agents.values().filter(|agent| agent.is_long_gone).count();
+                let text = format!(
+                    "{} agents are known already, {gone} of them long gone (other users')",
+                    self.agents.len()
+                );
                 return refuse("too_many_agents", true, text);
             }
             _ => {}

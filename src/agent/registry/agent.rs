@@ -118,7 +118,9 @@ impl Agent {
     /// ledgers that were in use have come back: absent is better than too low.
     #[must_use]
     pub fn is_whole(&self, now: Duration) -> bool {
-        self.awaited.is_none_or(|(ledgers, until)| self.live.len() >= ledgers || now >= until)
+        // Those that are new say nothing of what the others have counted.
+        let returned = || self.live.iter().filter(|live| live.is_from_before).count();
+        self.awaited.is_none_or(|(ledgers, until)| returned() >= ledgers || now >= until)
     }
 
     pub(super) fn live_with(&self, file: FileId) -> Option<usize> {

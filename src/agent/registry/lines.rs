@@ -31,6 +31,7 @@ impl Registry {
         folder: &Folder,
         now: Duration,
     ) -> Result<(Key, Book), Refusal> {
+        self.make_room(&hello, peer);
         self.admit(&hello, peer)?;
         let key = Key(self.next_key);
         self.next_key += 1;

@@ -1,6 +1,6 @@
 use super::super::peer::Peer;
 use super::super::protocol::Mode;
-use super::super::sample::Pen;
+use super::super::sample::{self, Pen};
 use super::*;
 use crate::agent::protocol::Hello;
 use musterd_client::layout::header;
@@ -169,11 +169,16 @@ fn after_a_restart_counters_are_whole_or_absent() {
     next.restore(&registry.take_unsaved().unwrap(), at(100)).unwrap();
     next.refresh(at(101));
     assert!(!next.agents["a"].is_whole(at(101)));
+    // Another process of it has counted nothing of what is waited for.
+    let (_, _, other) = connect(&mut next, "a", 3);
+    other.requests("success", 1);
+    next.refresh(at(101));
+    assert!(!next.agents["a"].is_whole(at(101)));
     next.connect(hello("a"), &peer(0, 2), Some(file), at(102)).unwrap();
-    assert_eq!(requests(&mut next, "a"), [12, 0, 0, 0, 0]);
+    assert_eq!(requests(&mut next, "a"), [13, 0, 0, 0, 0]);
     assert!(next.agents["a"].is_whole(at(102)));
     // All of it happened before: nothing in the window.
-    assert_eq!(next.agents["a"].window.success_rate(), None);
+    assert_eq!(next.agents["a"].window.success_rate(), Some(1.0));
     // One that never comes back is not waited for without end.
     let mut other = Registry::new(options());
     registry.keep_unsaved();
@@ -320,4 +325,26 @@ fn an_agent_that_is_long_gone_is_not_shown_and_goes_on_counting_when_it_is_back(
     // 0 shows all for ever.
     registry.set_options(Options { keep_gone: at(0), ..options() });
     assert_eq!(shown(&mut registry, 9999), ["a", "b"]);
+}
+
+#[test]
+fn a_users_own_agents_of_long_ago_make_room_and_others_do_not() {
+    let mut registry = Registry::new(Options { keep_gone: at(60), max_agents: 3, ..options() });
+    for (name, uid) in [("a", 5), ("b", 5), ("c", 6)] {
+        let welcome = registry.connect(hello(name), &peer(uid, 1), None, at(1)).unwrap();
+        let pen = Pen::on(&welcome.file.unwrap());
+        pen.append(&sample::counter("own_total", &[]));
+        registry.refresh(at(2));
+        registry.died(welcome.key);
+        registry.refresh(at(if name == "a" { 10 } else { 9 }));
+    }
+    let mut refused = |name: &str, uid, now| {
+        registry.refresh(at(now));
+        registry.connect(hello(name), &peer(uid, 1), None, at(now)).err().map(|why| why.reason)
+    };
+    assert_eq!(refused("d", 5, 20), Some("too_many_agents"), "none has been gone for long");
+    assert_eq!(refused("d", 7, 200), Some("too_many_agents"), "they are others'");
+    assert_eq!(refused("d", 5, 200), None);
+    assert_eq!(registry.agents.keys().collect::<Vec<_>>(), ["a", "c", "d"]);
+    assert_eq!(registry.catalog.row_count(), 2);
 }

@@ -154,7 +154,28 @@ fn series_keep_their_kind_and_their_number_is_bounded() {
         assert_eq!(say(&mut book, text), Err(reason), "{text}");
     }
     assert_eq!(say(&mut book, r#"{"event":"set","name":"g0","value":2}"#), Ok(()));
-    assert_eq!(written(&shelf.memory()).len(), 20);
+    // Those of requests are not of that number, and had their room first.
+    assert_eq!(written(&shelf.memory()).len(), 20 + 6);
+    assert_eq!(say(&mut book, r#"{"event":"begin","id":"a"}"#), Ok(()));
+    let end = r#"{"event":"end","id":"a","status":"error","category":"net","seconds":2}"#;
+    assert_eq!(say(&mut book, end), Ok(()));
+    assert_eq!((book.in_flight(), shelf.totals().requests), (0, [0, 1, 0, 0, 0]));
+    assert_eq!(shelf.word(names::ERRORS, "overflow"), 1);
+    assert_eq!(shelf.book().series.len(), 20 + 6, "and so when it is gone on with");
+}
+
+#[test]
+fn a_label_without_a_value_is_none() {
+    let shelf = Shelf::new();
+    let mut book = shelf.book();
+    for text in [
+        r#"{"event":"count","name":"own_total","value":5}"#,
+        r#"{"event":"count","name":"own_total","value":7,"labels":{"k":""}}"#,
+        r#"{"event":"end","status":"error","category":"","seconds":1}"#,
+    ] {
+        assert_eq!(say(&mut book, text), Ok(()), "{text}");
+    }
+    assert_eq!((shelf.word("own_total", ""), shelf.word(names::ERRORS, "other")), (12, 1));
 }
 
 #[test]
