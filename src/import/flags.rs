@@ -135,18 +135,6 @@ pub(super) fn target(flag: &Flag<'_>, collectors: &Table) -> Target {
     }
 }
 
-/// Whether what follows a flag without a key is its value.
-pub(super) fn takes_value(flag: &Flag<'_>) -> bool {
-    let values = [
-        "runtime.gomaxprocs",
-        "web.telemetry-path",
-        "web.config.file",
-        "log.format",
-        "collector.filesystem.stat-workers",
-    ];
-    flag.value.is_none() && values.contains(&flag.name)
-}
-
 /// Whether a flag's value is a list with commas.
 pub(super) fn is_list(name: &str) -> bool {
     name == "collector.ipvs.backend-labels"
@@ -158,7 +146,7 @@ pub(super) fn converted(name: &str, value: &str) -> Result<String, String> {
         // Go listens on every address if there is none.
         "web.listen-address" => match value.strip_prefix(':') {
             Some(port) => Ok(format!("[::]:{port}")),
-            None => Ok(value.to_owned()),
+            None => Ok(value.replacen("localhost:", "127.0.0.1:", 1)),
         },
         "web.max-requests" if value == "0" => {
             Err("--web.max-requests=0: musterd always has a limit; give a number".to_owned())

@@ -49,14 +49,24 @@ pub fn node_exporter(flags: &[String]) -> Result<Imported, String> {
 /// # Errors
 /// That the file's quotes do not match.
 pub fn flags_of_environment(text: &str) -> Result<Vec<String>, String> {
-    let words = shlex::split(text).ok_or("a quote is not closed")?;
+    let (mut values, mut quoted) = (Vec::new(), String::new());
+    for line in text.replace("\\\n", " ").lines() {
+        match line.split_once('=') {
+            // As systemd takes it: without quotes a value goes on to the end of its line.
+            Some((_, value)) if value.starts_with("--") => values.push(value.to_owned()),
+            _ if line.trim_start().starts_with(';') => {}
+            _ => quoted.extend([line, "\n"]),
+        }
+    }
+    let words = shlex::split(&quoted).ok_or("a quote is not closed")?;
+    let is_variable = |word: &&String| !word.starts_with('-');
+    let assigned = words.iter().filter(is_variable).filter_map(|word| word.split_once('='));
+    values.extend(assigned.map(|(_, value)| value.to_owned()));
     let mut flags = Vec::new();
-    for word in words {
-        let Some((_, value)) = word.split_once('=').filter(|(name, _)| !name.starts_with('-'))
-        else {
-            continue;
-        };
-        if value.trim_start().starts_with("--") {
+    for value in values {
+        let text = value.trim_start();
+        // What a variable in it stands for is not known here: it is named as what is no flag.
+        if text.starts_with("--") || text.starts_with('$') && text.contains(" --") {
             // Where a service's manager unescapes them once more, backslashes are doubled once more.
             let value = value.replace("\\\\", "\\");
             // The expressions in them have backslashes, which are not the shell's any more.
@@ -86,6 +96,7 @@ impl Import {
                 let path: Vec<&str> = path.iter().map(String::as_str).collect();
                 let Some(default) = at(&self.defaults, &path).cloned() else {
                     self.left_out.push(format!("--{}: musterd has no such option", flag.name));
+                    flag.value.is_none().then(next);
                     return Ok(());
                 };
                 let value = self.value(&flag, &default, &path, next)?;
@@ -105,9 +116,7 @@ impl Import {
                 }
             }
             Target::Nothing(why) => {
-                if flags::takes_value(&flag) {
-                    next();
-                }
+                flag.value.is_none().then(next);
                 if let Some(why) = why {
                     self.left_out.push(format!("{}: {why}", flag.shown()));
                 }
@@ -321,5 +330,27 @@ mod tests {
         assert_eq!(more, ["--collector.arp.device-exclude=x\\d"]);
         assert!(flags_of_environment("ARGS=\"").is_err());
         assert_eq!(flags_of_environment("").unwrap(), [""; 0]);
+    }
+
+    #[test]
+    fn values_of_options_that_musterd_has_not_are_no_flags() {
+        let imported = import("--collector.perf.cpus\n0-3\n--no-collector.arp\n--collector.x\ny");
+        assert_eq!(
+            imported.config,
+            "[host.collectors.arp]\n# --no-collector.arp\nenabled = false\n"
+        );
+        assert_eq!(imported.left_out.len(), 2, "{:?}", imported.left_out);
+        assert!(config("--web.listen-address=localhost:9100").contains("[\"127.0.0.1:9100\"]"));
+    }
+
+    #[test]
+    fn an_environment_is_read_as_systemd_reads_it() {
+        for (text, wanted) in [
+            ("; it's\nARGS=--a=/x --no-b \\\n  --c\n", ["--a=/x", "--no-b", "--c"]),
+            ("X=1\nARGS=\"--a=/x $B --c\" # no\n", ["--a=/x", "$B", "--c"]),
+            ("ARGS=\"$A --b\"\nMORE='--c'", ["$A", "--b", "--c"]),
+        ] {
+            assert_eq!(flags_of_environment(text).unwrap(), wanted, "{text}");
+        }
     }
 }
