@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 use tokio::process::Command;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal as Listener, SignalKind, signal};
 
 /// How long a daemon that is about to start is waited for, once there is something to tell. Where its
 /// socket is not even there, nothing is waited for.
@@ -127,7 +127,14 @@ impl Reporter {
 
 /// The command's own failure to start is a result, too.
 async fn run(command: &[String]) -> Result<std::io::Result<ExitStatus>, String> {
-    let listen = |kind| signal(kind).map_err(|error| format!("cannot catch signals: {error}"));
+    let ignored = ignored_signals();
+    let listen = |kind: SignalKind| {
+        // What is ignored, as nohup(1) has it, stays so, for the command as well.
+        if ignored >> (kind.as_raw_value() - 1) & 1 == 1 {
+            return Ok(None);
+        }
+        signal(kind).map(Some).map_err(|error| format!("cannot catch signals: {error}"))
+    };
     let mut terminate = listen(SignalKind::terminate())?;
     let mut interrupt = listen(SignalKind::interrupt())?;
     let mut hang_up = listen(SignalKind::hangup())?;
@@ -145,12 +152,12 @@ async fn run(command: &[String]) -> Result<std::io::Result<ExitStatus>, String> 
     loop {
         let received = tokio::select! {
             ended = child.wait() => return Ok(ended),
-            _ = terminate.recv() => Signal::TERM,
-            _ = interrupt.recv() => Signal::INT,
-            _ = hang_up.recv() => Signal::HUP,
-            _ = quit.recv() => Signal::QUIT,
-            _ = user_1.recv() => Signal::USR1,
-            _ = user_2.recv() => Signal::USR2,
+            () = received_by(&mut terminate) => Signal::TERM,
+            () = received_by(&mut interrupt) => Signal::INT,
+            () = received_by(&mut hang_up) => Signal::HUP,
+            () = received_by(&mut quit) => Signal::QUIT,
+            () = received_by(&mut user_1) => Signal::USR1,
+            () = received_by(&mut user_2) => Signal::USR2,
         };
         if [Signal::INT, Signal::QUIT, Signal::HUP].contains(&received) && is_in_foreground() {
             // The terminal has sent it to the command as well; twice, it would mean something else.
@@ -158,6 +165,21 @@ async fn run(command: &[String]) -> Result<std::io::Result<ExitStatus>, String> 
         }
         // It may have ended by now.
         let _ = pid.map(|pid| kill_process(pid, received));
+    }
+}
+
+/// Signals that this process was started to ignore, a bit each, the first for number 1: `SigIgn` of
+/// proc_pid_status(5).
+fn ignored_signals() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    line.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0)
+}
+
+async fn received_by(listener: &mut Option<Listener>) {
+    match listener {
+        Some(listener) => drop(listener.recv().await),
+        None => std::future::pending().await,
     }
 }
 

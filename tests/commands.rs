@@ -106,6 +106,19 @@ fn a_command_runs_without_a_daemon_and_a_report_says_that_there_is_none() {
 }
 
 #[test]
+fn a_signal_that_is_ignored_stays_so_for_a_reported_command() {
+    let node = Node::start("");
+    let program = env!("CARGO_BIN_EXE_musterd");
+    let reported = "exec \"$0\" report --agent job -- sh -c 'kill -HUP $PPID; sleep 0.2; exit 7'";
+    let ended = Command::new("sh")
+        .args(["-c", &format!("trap '' HUP; {reported}"), program])
+        .env("MUSTERD_SOCKET", node.socket())
+        .status()
+        .unwrap();
+    assert_eq!(ended.code(), Some(7));
+}
+
+#[test]
 fn status_shows_agents_and_whether_one_is_in_trouble() {
     let node = Node::start("");
     let shown = status(&node, &[]);
