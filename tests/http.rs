@@ -307,6 +307,12 @@ fn rubbish_disturbs_nobody() {
         let mut half = server.connect().await;
         half.send(b"GET /metrics HT").await;
         drop(half);
+        // Nothing more to ask, and an answer waited for.
+        let mut last = server.connect().await;
+        last.send(b"GET /metrics HTTP/1.0\r\nAccept: text/html\r\nAccept: text/plain\r\n\r\n")
+            .await;
+        last.finish().await;
+        assert_eq!(last.reply(false).await.status, 200);
         assert_eq!(client.get("/metrics").await.status, 200);
         let counted = "musterd_refused_total{reason=\"not_http\",what=\"connections\"}";
         until(|| server.own(counted) >= 6.0).await;

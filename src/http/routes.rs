@@ -151,10 +151,14 @@ async fn metrics(site: &Site, uri: &Uri, headers: &HeaderMap) -> Answer {
         Ok(filter) => filter,
         Err(message) => return plain(StatusCode::BAD_REQUEST, message),
     };
-    let text = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
-    let format = Format::negotiate(text(header::ACCEPT.as_str()));
-    let gzip = accept::gzip(text(header::ACCEPT_ENCODING.as_str()));
-    let timeout = text("x-prometheus-scrape-timeout-seconds").and_then(seconds);
+    // A header that is there several times is one list (RFC 9110, 5.3).
+    let text = |name: &str| {
+        let lines = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
+        lines.map(str::to_owned).reduce(|before, line| before + "," + &line)
+    };
+    let format = Format::negotiate(text(header::ACCEPT.as_str()).as_deref());
+    let gzip = accept::gzip(text(header::ACCEPT_ENCODING.as_str()).as_deref());
+    let timeout = text("x-prometheus-scrape-timeout-seconds").as_deref().and_then(seconds);
     let encoding = Encoding { format, gzip };
     match site.scraper.scrape(Scrape { filter, encoding, timeout }).await {
         Ok(body) => {

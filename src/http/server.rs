@@ -200,6 +200,8 @@ async fn connection(
     let mut builder = http1::Builder::new();
     // The clock takes the place of this: see the module stream.
     builder.header_read_timeout(None).max_header_size(MAX_HEAD).max_headers(MAX_HEADERS);
+    // Who has said all may close that side and still waits for the answer.
+    builder.half_close(true);
     let mut connection = pin!(builder.serve_connection(stream, service));
     let mut drain = pin!(draining.wait_for(|draining| *draining));
     let mut drained = false;

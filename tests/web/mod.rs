@@ -228,6 +228,11 @@ impl Reply {
 }
 
 impl Client {
+    /// Says that nothing more will be asked.
+    pub(crate) async fn finish(&mut self) {
+        self.stream.shutdown().await.unwrap();
+    }
+
     pub(crate) async fn send(&mut self, bytes: &[u8]) {
         self.stream.write_all(bytes).await.unwrap();
     }
