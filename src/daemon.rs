@@ -14,6 +14,7 @@ use crate::instruments::Instruments;
 use crate::node::{self, Node};
 use crate::process::Processes;
 use crate::sampler::Sampler;
+use crate::sole::Sole;
 use crate::store::Store;
 use crate::supervisor::Supervisor;
 use crate::supervisor::report::{Report, Reports};
@@ -81,6 +82,8 @@ struct Daemon {
     changed: Rc<Notify>,
     /// Woken when what is kept of agents has been written.
     written: Arc<Notify>,
+    /// Its folders, for as long as it runs.
+    _sole: [Sole; 2],
 }
 
 /// What is listened on.
@@ -106,6 +109,9 @@ impl Daemon {
             Some(listener) => (listener::adopt(listener)?, None),
             None => (listener::bind(&config.agents)?, Some(config.agents.socket.clone())),
         };
+        let folders = [&config.run_dir, &config.state_dir].map(|folder| Sole::take(folder));
+        let [run, state] = folders;
+        let sole = [run?, state?];
         let instruments = Instruments::new(prometheus::Registry::new())
             .map_err(|error| format!("cannot make the daemon's own instruments: {error}"))?;
         let mut registry = Registry::new(config.agents.clone());
@@ -146,6 +152,7 @@ impl Daemon {
             lines,
             changed: Rc::new(Notify::new()),
             written,
+            _sole: sole,
         };
         Ok((daemon, Doors { web, agents, made, returned }))
     }

@@ -66,6 +66,7 @@ pub mod pidfd;
 pub mod process;
 pub mod report;
 pub mod sampler;
+pub mod sole;
 pub mod status;
 pub mod store;
 pub mod supervised;
