@@ -36,15 +36,16 @@ pub fn note(report: &Report, registry: &mut Registry) {
         }
         What::Adopted { pid } => registry.child_started(agent, *pid, user_of(*pid), now),
         What::Exited { reason, detail, restarting_in } => {
-            let on_purpose = matches!(reason, Reason::Stopped | Reason::Success);
-            let how = if on_purpose && restarting_in.is_none() {
-                Presence::Stopped
-            } else {
-                Presence::Lost(detail.clone())
+            let how = match reason {
+                Reason::Stopped => Presence::Stopped,
+                Reason::Success if restarting_in.is_none() => Presence::Stopped,
+                _ => Presence::Lost(detail.clone()),
             };
             registry.child_ended(agent, reason.text(), how);
         }
+        // It may have been down already, and waiting for its next start.
+        What::Stopped => registry.child_stopped(agent),
         // The supervisor has logged them; what they mean to the agent came with its exit.
-        What::GaveUp | What::Stopped | What::OutputDropped { .. } => {}
+        What::GaveUp | What::OutputDropped { .. } => {}
     }
 }

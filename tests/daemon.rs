@@ -266,6 +266,20 @@ fn what_cannot_be_served_is_said_at_the_start() {
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(!output.status.success());
     assert!(text.contains(&format!("cannot listen on {}", node.address)), "{text}");
+    // The same folders, with all else its own.
+    let mut other = Node::start("");
+    other.kill();
+    let (own, taken) = (other.folder.0.display(), node.folder.0.display());
+    let text = format!(
+        "http.listen = ['{}']\npaths.run = '{taken}/run'\npaths.state = '{own}/state'\n\
+         agents.socket = '{own}/agent.sock'",
+        other.address
+    );
+    std::fs::write(other.config(), text).unwrap();
+    let output = other.command().output().unwrap();
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!output.status.success());
+    assert!(text.contains("another musterd uses"), "{text}");
 
     let check = |text: &str| {
         let path = node.folder.0.join("other.toml");
@@ -277,6 +291,10 @@ fn what_cannot_be_served_is_said_at_the_start() {
             .unwrap();
         (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
     };
+    assert_eq!(check(""), (Some(0), String::new()));
+    // An editor's lock beside a file that is being changed.
+    std::fs::create_dir(node.folder.0.join("conf.d")).unwrap();
+    std::os::unix::fs::symlink("me@host.1:2", node.folder.0.join("conf.d/.#a.toml")).unwrap();
     assert_eq!(check(""), (Some(0), String::new()));
     let (code, text) = check("[http]\nport = 1\n");
     assert_eq!(code, Some(1));
@@ -346,6 +364,24 @@ impl Drop for Demo {
             let _ = self.0.wait();
         }
     }
+}
+
+#[test]
+fn a_reload_starts_and_stops_agents_whatever_they_are_at() {
+    let down = "[[agent]]\nname = 'late'\ncommand = ['sleep', '1000']\nautostart = false\n";
+    let crasher = "[[agent]]\nname = 'crasher'\ncommand = ['sh', '-c', 'exit 3']\n\
+                   backoff_initial = '60s'\nbackoff_max = '60s'\n";
+    let node = Node::start(&format!("{down}{crasher}"));
+    let state = |agent: &str, state: &str| {
+        let labels = [&*format!("agent=\"{agent}\""), &*format!("state=\"{state}\"")];
+        node.metrics().sum("agent_health_status", &labels)
+    };
+    until("the crasher is lost", || state("crasher", "lost") == Some(1.0));
+    assert_eq!(node.metrics().sum("agent_processes", &["late"]), None);
+    node.configure(&down.replace("false", "true"));
+    node.signal("HUP");
+    until("it is started", || node.metrics().sum("agent_processes", &["late"]) == Some(1.0));
+    until("the crasher is stopped", || state("crasher", "stopped") == Some(1.0));
 }
 
 #[test]

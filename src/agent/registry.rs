@@ -249,6 +249,14 @@ impl Registry {
         self.unsaved = true;
     }
 
+    /// The agent is down because that was asked for, however its last process ended.
+    pub fn child_stopped(&mut self, name: &str) {
+        let agent = self.agents.get_mut(name).filter(|agent| agent.child.is_none());
+        if let Some(agent) = agent.filter(|agent| agent.live.is_empty()) {
+            agent.ended = Some(Presence::Stopped);
+        }
+    }
+
     /// The supervisor is about to start the agent anew.
     pub fn child_restarts(&mut self, name: &str) {
         known_or_new(&mut self.agents, name).restarts += 1;

@@ -6,6 +6,9 @@ use super::File;
 use crate::agent::options::{LABEL_LENGTHS, LEDGER_SIZES};
 use musterd_client::layout::DURATION_SCHEMAS;
 
+/// Bytes of the path of a Unix socket, its end not counted (unix(7)).
+const SOCKET_LIMIT: usize = 107;
+
 /// Values that make no sense.
 pub(super) struct Senseless {
     /// The dotted keys that it lies at: the one that is wrong, then the one that makes it so.
@@ -45,6 +48,16 @@ pub(super) fn check(file: &File) -> Result<(), Senseless> {
         ("health.disk_unhealthy", file.health.disk_unhealthy),
         ("health.cpu_degraded", file.health.cpu_degraded),
     ];
+    let pairs = [
+        (
+            ["health.memory_unhealthy", "health.memory_degraded"],
+            [file.health.memory_unhealthy, file.health.memory_degraded],
+        ),
+        (
+            ["health.disk_unhealthy", "health.disk_degraded"],
+            [file.health.disk_unhealthy, file.health.disk_degraded],
+        ),
+    ];
     if let Some((key, _)) = counts.iter().find(|(_, count)| *count == 0) {
         return Err(senseless([key], format!("{key} is 0, wanted at least 1")));
     }
@@ -53,6 +66,18 @@ pub(super) fn check(file: &File) -> Result<(), Senseless> {
     }
     if let Some((key, share)) = shares.iter().find(|(_, share)| !(0.0..=100.0).contains(share)) {
         return Err(senseless([key], format!("{key} is {share}, wanted 0 to 100")));
+    }
+    if let Some((keys, values)) = pairs.into_iter().find(|(_, [above, below])| above < below) {
+        let ([key, other], [above, below]) = (keys, values);
+        let text = format!("{key} is {above}, wanted at least {other}, {below}");
+        return Err(senseless(keys, text));
+    }
+    let socket = &file.agents.socket;
+    if !socket.is_absolute() || socket.as_os_str().len() > SOCKET_LIMIT {
+        let text = format!(
+            "agents.socket is {socket:?}, wanted a path that begins with /, of {SOCKET_LIMIT} bytes at most"
+        );
+        return Err(senseless(["agents.socket"], text));
     }
     if let Err((keys, text)) = file.agents.health.check() {
         let keys: Vec<_> = keys.iter().map(|key| format!("agents.health.{key}")).collect();

@@ -292,6 +292,10 @@ fn parts(path: &Path) -> Result<Vec<PathBuf>, Error> {
     let mut parts: Vec<_> = entries
         .filter_map(|entry| Some(entry.ok()?.path()))
         .filter(|path| path.extension().is_some_and(|extension| extension == "toml"))
+        // What an editor puts beside a file that is being changed.
+        .filter(|path| {
+            !path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."))
+        })
         .collect();
     parts.sort();
     Ok(parts)

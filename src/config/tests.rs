@@ -33,6 +33,11 @@ fn a_fault_is_named_with_its_place() {
         ("[http]\nmax_connections = 0", "a.toml:2:19: http.max_connections is 0"),
         ("[http]\nidle_timeout = '0s'", "a.toml:2:16: http.idle_timeout is 0"),
         ("[health]\ncpu_degraded = 101", "a.toml:2:16: health.cpu_degraded is 101"),
+        ("[agents]\nsocket = 'a.sock'", "a.toml:2:10: agents.socket is \"a.sock\", wanted a path"),
+        (
+            "[health]\nmemory_degraded = 99",
+            "a.toml:2:19: health.memory_unhealthy is 98, wanted at least health.memory_degraded, 99",
+        ),
         (
             "[agents]\nduration_schema = 9",
             "a.toml:2:19: agents.duration_schema is 9, wanted 0 to 5",

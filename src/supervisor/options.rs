@@ -175,7 +175,7 @@ fn policy_of(entry: Option<&AgentEntry>, defaults: &Defaults) -> Policy {
 /// # Errors
 /// What was wanted.
 pub fn check_name(name: &str) -> Result<(), String> {
-    if is_name(name) {
+    if is_name(name) && ![".", ".."].contains(&name) {
         return Ok(());
     }
     Err(format!(

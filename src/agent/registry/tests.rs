@@ -332,7 +332,7 @@ fn a_users_own_agents_of_long_ago_make_room_and_others_do_not() {
     let mut registry = Registry::new(Options { keep_gone: at(60), max_agents: 3, ..options() });
     for (name, uid) in [("a", 5), ("b", 5), ("c", 6)] {
         let welcome = registry.connect(hello(name), &peer(uid, 1), None, at(1)).unwrap();
-        let pen = Pen::on(&welcome.file.unwrap());
+        let pen = Pen::on(welcome.file.unwrap());
         pen.append(&sample::counter("own_total", &[]));
         registry.refresh(at(2));
         registry.died(welcome.key);

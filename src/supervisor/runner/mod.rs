@@ -133,9 +133,13 @@ impl Runner {
             Command::Event(event) => self.handle(event),
             Command::Define(definition) => {
                 let changed = definition.launch != self.definition.launch;
+                let starts = definition.autostart && !self.definition.autostart;
                 self.definition = *definition;
                 self.retiring = false;
                 self.handle(Event::Reload { changed });
+                if starts && matches!(self.state.phase, Phase::Stopped) {
+                    self.handle(Event::Start);
+                }
             }
             Command::Retire => {
                 self.retiring = true;
