@@ -5,7 +5,7 @@
 //! Must not know what is opened.
 
 use rustix::io;
-use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit, setrlimit};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::sync::OnceLock;
 
 /// The limit that this process was given.
@@ -20,15 +20,12 @@ pub fn raise() -> io::Result<()> {
     setrlimit(Resource::Nofile, Rlimit { current: given.maximum, ..given })
 }
 
-/// Gives a process that has just been started the limit that this one was given.
-///
-/// # Errors
-/// What prlimit(2) said: that the process has ended already, or may not be changed.
-pub fn restore(process: Pid) -> io::Result<()> {
-    match GIVEN.get() {
-        Some(given) => prlimit(Some(process), Resource::Nofile, *given).map(drop),
-        None => Ok(()),
-    }
+/// The soft and the hard limit that this process was given, if it has raised its own: for a process that it
+/// starts. `u64::MAX` is none.
+#[must_use]
+pub fn given() -> Option<(u64, u64)> {
+    let number = |limit: Option<u64>| limit.unwrap_or(u64::MAX);
+    GIVEN.get().map(|given| (number(given.current), number(given.maximum)))
 }
 
 #[cfg(test)]
@@ -36,16 +33,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_child_has_the_limit_of_before() {
-        let given = getrlimit(Resource::Nofile);
+    fn what_was_given_is_known_after_it_was_raised() {
+        let before = getrlimit(Resource::Nofile);
         raise().unwrap();
-        assert_eq!(getrlimit(Resource::Nofile).current, given.maximum);
-        let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
-        let pid = Pid::from_child(&child);
-        restore(pid).unwrap();
-        let limit = prlimit(Some(pid), Resource::Nofile, given).unwrap();
-        child.kill().unwrap();
-        child.wait().unwrap();
-        assert_eq!(limit.current, given.current);
+        assert_eq!(getrlimit(Resource::Nofile).current, before.maximum);
+        assert_eq!(given(), Some((before.current.unwrap(), before.maximum.unwrap())));
     }
 }

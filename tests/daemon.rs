@@ -6,7 +6,9 @@ mod node;
 use musterd_client::Agent;
 use node::{Node, until};
 use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
@@ -364,6 +366,30 @@ impl Drop for Demo {
             let _ = self.0.wait();
         }
     }
+}
+
+#[test]
+fn an_agent_has_its_limits_at_once_and_may_report_as_its_user() {
+    let program = env!("CARGO_BIN_EXE_musterd");
+    let is_root = std::fs::metadata("/proc/self").unwrap().uid() == 0;
+    let mut folders = Path::new(program).ancestors();
+    let is_for_all = folders.all(|path| std::fs::metadata(path).unwrap().mode() & 1 == 1);
+    let (group, user) = if is_root && is_for_all {
+        ("agents.socket_group = 'daemon'", "user = 'nobody'")
+    } else {
+        ("", "")
+    };
+    let script =
+        format!("ulimit -Hn; {program} report --agent bounded --status success --seconds 1");
+    let node = Node::start(&format!(
+        "agents.supervision.backoff_initial = '10ms'\n{group}\n\
+         [[agent]]\nname = 'bounded'\ncommand = ['sh', '-c', '{script}']\n{user}\n\
+         limits = {{ open_files = 77 }}\n",
+    ));
+    node.until_logged("INFO 77 agent=bounded");
+    let labels = ["agent=\"bounded\"", "status=\"success\""];
+    until("it has reported", || node.metrics().sum("agent_requests_total", &labels) >= Some(1.0));
+    assert!(!node.log().contains("may use its socket"), "{}", node.log());
 }
 
 #[test]

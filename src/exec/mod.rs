@@ -65,7 +65,7 @@ fn become_agent(options: &Options) -> Result<Infallible, String> {
     let launch = &definition.launch;
     let user = launch.user.as_ref().unwrap_or(&options.default_user);
     let found = accounts::user(user)?;
-    launch.limits.set(None)?;
+    launch.limits.set()?;
     identity::take(user, &found)?;
 
     // From here on as the agent: what the user may not enter or run is refused.

@@ -3,8 +3,8 @@
 //! Must not know whose they are.
 
 use crate::units::optional_size;
-use rustix::io::Errno;
-use rustix::process::{Pid, Resource, Rlimit, prlimit};
+use musterd_kernel::child;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde::{Deserialize, Serialize};
 
 /// What is bounded. What is left out stays as it was given.
@@ -21,11 +21,38 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// Sets them for a process, and all that it starts from then on; for this one if `None`.
+    /// Them, for a process to set before it runs its program.
+    pub(crate) fn each(&self) -> impl Iterator<Item = (child::Resource, u64)> {
+        let each = [
+            (child::Resource::OpenFiles, self.open_files),
+            (child::Resource::Processes, self.processes),
+            (child::Resource::AddressSpace, self.address_space),
+        ];
+        each.into_iter().filter_map(|(resource, limit)| Some((resource, limit?)))
+    }
+
+    /// The first that is above what this process may have itself, which the kernel lets only those set that
+    /// have `CAP_SYS_RESOURCE`, and passes over otherwise.
+    pub(crate) fn over_own(&self) -> Option<String> {
+        let own = [
+            ("open_files", Resource::Nofile, self.open_files),
+            ("processes", Resource::Nproc, self.processes),
+            ("address_space", Resource::As, self.address_space),
+        ];
+        own.into_iter().find_map(|(name, resource, limit)| {
+            let most = getrlimit(resource).maximum.unwrap_or(u64::MAX);
+            let limit = limit.filter(|limit| *limit > most)?;
+            Some(format!(
+                "limits.{name} is {limit}, over the {most} that the daemon itself may have"
+            ))
+        })
+    }
+
+    /// Sets them for this process, and all that it starts from then on.
     ///
     /// # Errors
     /// The limit that the kernel refuses, such as one above what the unit allows.
-    pub(crate) fn set(&self, process: Option<Pid>) -> Result<(), String> {
+    pub(crate) fn set(&self) -> Result<(), String> {
         for (name, resource, limit) in [
             ("open_files", Resource::Nofile, self.open_files),
             ("processes", Resource::Nproc, self.processes),
@@ -33,11 +60,8 @@ impl Limits {
         ] {
             let Some(limit) = limit else { continue };
             let wanted = Rlimit { current: Some(limit), maximum: Some(limit) };
-            match prlimit(process, resource, wanted) {
-                // A process that has ended needs none.
-                Ok(_) | Err(Errno::SRCH) => {}
-                Err(error) => return Err(format!("cannot set limits.{name} to {limit}: {error}")),
-            }
+            setrlimit(resource, wanted)
+                .map_err(|error| format!("cannot set limits.{name} to {limit}: {error}"))?;
         }
         Ok(())
     }
@@ -48,23 +72,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_process_has_the_limits_that_are_set() {
+    fn limits_are_read_and_those_that_cannot_be_are_named() {
         let limits: Limits = toml::from_str("open_files = 64\naddress_space = '1GiB'").unwrap();
         assert_eq!(limits.address_space, Some(1 << 30));
         let written = toml::to_string(&limits).unwrap();
         assert_eq!(toml::from_str::<Limits>(&written).unwrap(), limits);
-        let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
-        let pid = Some(Pid::from_child(&child));
-        limits.set(pid).unwrap();
-        let read = |resource| {
-            let any = Rlimit { current: Some(1), maximum: Some(1) };
-            prlimit(pid, resource, any).unwrap()
-        };
-        let found = [Resource::Nofile, Resource::As].map(|it| read(it).maximum);
-        child.kill().unwrap();
-        child.wait().unwrap();
-        assert_eq!(found, [Some(64), Some(1 << 30)]);
-        assert_eq!(limits.set(pid), Ok(()), "one that has gone is no fault");
+        let each: Vec<_> = limits.each().collect();
+        assert_eq!(
+            each,
+            [(child::Resource::OpenFiles, 64), (child::Resource::AddressSpace, 1 << 30)]
+        );
+        assert_eq!(limits.over_own(), None);
+        let most = getrlimit(Resource::Nofile).maximum.unwrap();
+        let over = Limits { open_files: Some(most + 1), ..limits };
+        assert!(over.over_own().unwrap().starts_with("limits.open_files is"));
         assert!(toml::from_str::<Limits>("open_file = 1").is_err());
         assert!(toml::from_str::<Limits>("address_space = 1").is_err());
     }

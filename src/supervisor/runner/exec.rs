@@ -15,12 +15,15 @@ use crate::pidfd::{self, Watch};
 use crate::supervisor::machine::Signal;
 use crate::supervisor::options::Launch;
 use crate::supervisor::policy::Exit;
+use musterd_kernel::child::{Identity, Preparation, Resource, prepare};
 use rustix::process::{
     Pid, Signal as UnixSignal, WaitId, WaitIdOptions, geteuid, kill_process_group, waitid,
 };
-use std::ffi::OsString;
+use std::ffi::{CString, OsString};
 use std::fs::File;
 use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -54,23 +57,27 @@ pub(super) fn spawn(
     output: File,
 ) -> Result<Process, String> {
     let mut command = Command::new(&launch.program);
-    command.args(&launch.arguments).current_dir(&launch.directory).process_group(0);
+    command.args(&launch.arguments).process_group(0);
     command.env_clear().envs(inherited(|name| std::env::var_os(name)));
-    if let Some(name) = &launch.user {
-        run_as(&mut command, name)?;
-    }
+    let identity = match &launch.user {
+        Some(name) => run_as(&mut command, name, socket)?,
+        None => None,
+    };
     command.envs(&launch.environment);
     command.env("MUSTERD_SOCKET", socket).env("MUSTERD_AGENT", agent);
     let error_output =
         output.try_clone().map_err(|error| format!("cannot duplicate its output: {error}"))?;
     command.stdin(Stdio::null()).stdout(output).stderr(error_output);
 
+    let given = open_files::given().map(|(soft, hard)| (Resource::OpenFiles, soft, hard));
+    let own = launch.limits.each().map(|(resource, limit)| (resource, limit, limit));
+    let limits = given.into_iter().chain(own).collect();
+    let directory = CString::new(launch.directory.as_os_str().as_bytes())
+        .map_err(|error| format!("cannot enter {}: {error}", launch.directory.display()))?;
+    prepare(&mut command, Preparation { limits, identity, directory });
     let child = command.spawn().map_err(|error| why_not_spawned(launch, &error))?;
-    // It may have ended already, which will be seen soon enough.
-    let pid = Pid::from_child(&child);
-    let _ = open_files::restore(pid);
-    if let Err(error) = launch.limits.set(Some(pid)) {
-        tracing::warn!(agent, "{error}");
+    if let Some(over) = launch.limits.over_own() {
+        tracing::warn!(agent, "{over}: it may have that and no more");
     }
     watch_child(child).map_err(|error| format!("cannot watch {}: {error}", launch.program))
 }
@@ -84,18 +91,22 @@ fn inherited(
     })
 }
 
-/// Lets a command run as a user, with the user's own group and no other: std drops the groups of
-/// root when it sets a user's number.
-fn run_as(command: &mut Command, name: &str) -> Result<(), String> {
+/// Has a command run as a user, with the user's own group and that of the socket, and no other: whom to
+/// become, where this process is somebody else.
+fn run_as(command: &mut Command, name: &str, socket: &Path) -> Result<Option<Identity>, String> {
     let user = accounts::user(name)?;
+    command.env("HOME", &user.home).env("USER", name).env("LOGNAME", name);
     let own = geteuid();
     if own.is_root() {
-        command.uid(user.uid).gid(user.gid);
-    } else if own.as_raw() != user.uid {
-        return Err(format!("cannot run as user {name:?}: the daemon is not run by root"));
+        let sockets = std::fs::metadata(socket).ok().map(|socket| socket.gid());
+        let sockets = sockets.filter(|gid| ![0, user.gid].contains(gid));
+        let groups = std::iter::once(user.gid).chain(sockets).collect();
+        return Ok(Some(Identity { uid: user.uid, gid: user.gid, groups }));
     }
-    command.env("HOME", &user.home).env("USER", name).env("LOGNAME", name);
-    Ok(())
+    if own.as_raw() == user.uid {
+        return Ok(None);
+    }
+    Err(format!("cannot run as user {name:?}: the daemon is not run by root"))
 }
 
 /// execve(2) and chdir(2) give the same errors; the path that is at fault is named.
