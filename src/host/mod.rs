@@ -66,6 +66,15 @@ impl std::fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
+/// Whether something was there, for collectors that look for files by a pattern: that there are none is no
+/// fault there, and succeeds as in node_exporter.
+fn if_there<T>(found: Result<T, Error>) -> Result<Option<T>, Error> {
+    match found {
+        Err(Error::NoData(_)) => Ok(None),
+        found => found.map(Some),
+    }
+}
+
 /// What a collector is given at each pass.
 pub struct Pass<'a> {
     /// Where its samples go. What a failed collector has written is taken back by the caller.

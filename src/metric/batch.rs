@@ -216,9 +216,16 @@ impl Batch {
     /// Whether a family of this name has been begun and has samples.
     #[must_use]
     pub fn has(&self, name: &str) -> bool {
-        self.heads.iter().any(|head| {
+        self.kind_of(name).is_some()
+    }
+
+    /// The kind of such a family.
+    #[must_use]
+    pub fn kind_of(&self, name: &str) -> Option<Kind> {
+        let head = self.heads.iter().find(|head| {
             !head.samples.is_empty() && slice(&self.text, &head.name) == name.as_bytes()
-        })
+        });
+        head.map(|head| head.kind)
     }
 
     fn push_head(&mut self, start: usize, family: &Family, is_repeated: bool) {

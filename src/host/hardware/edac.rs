@@ -6,7 +6,7 @@
 use crate::host::directory::names;
 use crate::host::readings::{Found, Readings};
 use crate::host::root::{Root, read_once};
-use crate::host::{Builder, Collector, Entry, Error, NoOptions, Pass};
+use crate::host::{Builder, Collector, Entry, Error, NoOptions, Pass, if_there};
 use crate::metric::{Family, Labels};
 use std::path::Path;
 use std::sync::Arc;
@@ -65,7 +65,9 @@ struct Edac {
 
 impl Collector for Edac {
     fn collect(&mut self, pass: &mut Pass<'_>) -> Result<(), Error> {
-        self.controllers.update(controller)?;
+        if if_there(self.controllers.update(controller))?.is_none() {
+            return Ok(());
+        }
         self.controllers.emit(&FAMILIES, pass.buffer, pass.batch);
         Ok(())
     }

@@ -5,7 +5,7 @@
 
 use crate::host::readings::{Found, Readings};
 use crate::host::root::{Root, read_once};
-use crate::host::{Builder, Collector, Entry, Error, NoOptions, Pass};
+use crate::host::{Builder, Collector, Entry, Error, NoOptions, Pass, if_there};
 use crate::metric::{Family, Labels};
 use std::path::Path;
 use std::sync::Arc;
@@ -43,7 +43,9 @@ struct ThermalZone {
 
 impl Collector for ThermalZone {
     fn collect(&mut self, pass: &mut Pass<'_>) -> Result<(), Error> {
-        self.devices.update(look)?;
+        if if_there(self.devices.update(look))?.is_none() {
+            return Ok(());
+        }
         self.devices.emit(&FAMILIES, pass.buffer, pass.batch);
         Ok(())
     }

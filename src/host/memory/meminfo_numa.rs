@@ -8,7 +8,7 @@ use crate::host::class::Class;
 use crate::host::gathered::Gathered;
 use crate::host::parse::{lines, number, quoted, words};
 use crate::host::root::{KernelFile, Root};
-use crate::host::{Builder, Collector, Entry, Error, NoOptions, Pass};
+use crate::host::{Builder, Collector, Entry, Error, NoOptions, Pass, if_there};
 use crate::metric::{Family, Labels};
 use std::sync::Arc;
 
@@ -47,7 +47,7 @@ struct Node {
 
 impl Collector for MemInfoNuma {
     fn collect(&mut self, pass: &mut Pass<'_>) -> Result<(), Error> {
-        self.nodes.update(|name, path| {
+        let found = self.nodes.update(|name, path| {
             let number = name.strip_prefix("node")?;
             let is_number = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
             let file = |name: &str| KernelFile::new(path.join(name)).single();
@@ -57,7 +57,10 @@ impl Collector for MemInfoNuma {
                 numastat: file("numastat"),
             };
             is_number.then(|| (Labels::default(), node()))
-        })?;
+        });
+        if if_there(found)?.is_none() {
+            return Ok(());
+        }
         self.gathered.clear();
         for node in self.nodes.devices_mut() {
             let Node { number, meminfo, numastat } = &mut node.own;

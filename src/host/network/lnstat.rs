@@ -8,7 +8,7 @@ use crate::host::gathered::Gathered;
 use crate::host::parse::{hexadecimal, lines, quoted, words};
 use crate::host::root::{KernelFile, Root};
 use crate::host::table::Table;
-use crate::host::{Builder, Collector, Entry, Error, NoOptions, Pass};
+use crate::host::{Builder, Collector, Entry, Error, NoOptions, Pass, if_there};
 use crate::metric::Family;
 use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
@@ -43,8 +43,9 @@ struct LnStat {
 impl Collector for LnStat {
     fn collect(&mut self, pass: &mut Pass<'_>) -> Result<(), Error> {
         let top = self.folder.path().to_owned();
+        let Some(names) = if_there(self.folder.list())? else { return Ok(()) };
         self.files.begin();
-        for name in self.folder.list()?.iter() {
+        for name in names.iter() {
             self.files.meet(name.as_bytes(), || {
                 (name.to_string_lossy().into_owned(), KernelFile::new(top.join(name)))
             });

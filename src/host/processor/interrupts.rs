@@ -92,15 +92,19 @@ struct Row<'l> {
 
 impl<'l> Row<'l> {
     /// `NMI: 47 50 Non-maskable interrupts`; behind the counts of a numbered line stand its
-    /// controller and its devices. Lines with a single count for all cpus (`ERR`) are none.
+    /// controller and its devices. Lines with a single count for all cpus (`ERR`) are none, which a
+    /// machine of one cpu tells by nothing standing behind it.
     fn of(line: &'l [u8], cpus: usize) -> Option<Self> {
-        let mut words = words(line);
-        let kind = String::from_utf8_lossy(words.next()?.strip_suffix(b":")?).into_owned();
+        // A count of ten digits stands right behind the colon.
+        let colon = line.iter().position(|byte| *byte == b':')?;
+        let (kind, line) = line.split_at_checked(colon)?;
+        let kind = String::from_utf8_lossy(kind.trim_ascii()).into_owned();
+        let mut words = words(line.get(1..)?);
         let counts: Vec<_> = words.by_ref().take(cpus).collect();
-        if counts.len() < cpus {
+        let rest: Vec<_> = words.map(String::from_utf8_lossy).collect();
+        if counts.len() < cpus || rest.is_empty() {
             return None;
         }
-        let rest: Vec<_> = words.map(String::from_utf8_lossy).collect();
         let is_numbered = kind.bytes().all(|byte| byte.is_ascii_digit());
         let (info, devices) = match rest.split_first() {
             Some((info, devices)) if is_numbered => (info.clone().into_owned(), devices.join(" ")),
@@ -121,6 +125,9 @@ mod tests {
         assert_eq!((row.info.as_str(), row.devices.as_str()), ("IO-APIC", "usb1, mmc0"));
         let row = Row::of(b"NMI:  3 4  Non-maskable interrupts", 2).unwrap();
         assert_eq!((row.info.as_str(), row.devices.as_str()), ("Non-maskable interrupts", ""));
+        let row = Row::of(b"IPI0:2768808080 2844211768  Rescheduling interrupts", 2).unwrap();
+        assert_eq!((row.kind.as_str(), row.counts[0]), ("IPI0", &b"2768808080"[..]));
+        assert!(Row::of(b"ERR:  0", 1).is_none() && Row::of(b" 7", 1).is_none());
         assert!(Row::of(b"ERR:  0", 2).is_none() && Row::of(b"", 0).is_none());
     }
 }

@@ -7,7 +7,7 @@ use crate::host::directory::Directory;
 use crate::host::parse::{any_number, lines, number};
 use crate::host::readings::{Found, Parse, Readings};
 use crate::host::root::Root;
-use crate::host::{Builder, Collector, Entry, Error, Pass};
+use crate::host::{Builder, Collector, Entry, Error, Pass, if_there};
 use crate::metric::{Family, Labels};
 use std::path::Path;
 use std::sync::Arc;
@@ -115,7 +115,11 @@ struct Bcache {
 impl Collector for Bcache {
     fn collect(&mut self, pass: &mut Pass<'_>) -> Result<(), Error> {
         let priority_stats = self.priority_stats;
-        self.sets.update(|uuid, path, found| look(uuid, path, priority_stats, found))?;
+        let look =
+            |uuid: &str, path: &Path, found: &mut Found| look(uuid, path, priority_stats, found);
+        if if_there(self.sets.update(look))?.is_none() {
+            return Ok(());
+        }
         self.sets.emit(&FAMILIES, pass.buffer, pass.batch);
         Ok(())
     }

@@ -7,7 +7,7 @@ use crate::host::directory::names;
 use crate::host::parse::{lines, number, words};
 use crate::host::readings::{Found, Parse, Readings, Value};
 use crate::host::root::Root;
-use crate::host::{Builder, Collector, Entry, Error, NoOptions, Pass};
+use crate::host::{Builder, Collector, Entry, Error, NoOptions, Pass, if_there};
 use crate::metric::{Family, Labels};
 use std::path::Path;
 use std::sync::Arc;
@@ -73,7 +73,9 @@ struct Btrfs {
 
 impl Collector for Btrfs {
     fn collect(&mut self, pass: &mut Pass<'_>) -> Result<(), Error> {
-        self.systems.update(look)?;
+        if if_there(self.systems.update(look))?.is_none() {
+            return Ok(());
+        }
         self.systems.emit(&FAMILIES, pass.buffer, pass.batch);
         Ok(())
     }

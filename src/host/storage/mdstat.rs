@@ -20,6 +20,8 @@ pub(super) enum State {
     Recovering,
     Resync,
     Check,
+    /// It has lost more disks than it can do without.
+    Broken,
 }
 
 /// An array, as it is now.
@@ -44,7 +46,7 @@ pub(super) fn arrays(text: &[u8]) -> impl Iterator<Item = (&[u8], Array)> {
     std::iter::from_fn(move || {
         loop {
             let Some((name, mut array)) = first_line(lines.next()?) else { continue };
-            let disks = array.active;
+            let disks = array.active + array.failed + array.spare;
             while let Some(line) = lines.next_if(|line| line.first() == Some(&b' ')) {
                 array.take(line, disks);
             }
@@ -62,6 +64,7 @@ fn first_line(line: &[u8]) -> Option<(&[u8], Array)> {
         _ if colon != b":" => return None,
         b"active" => State::Active,
         b"inactive" => State::Inactive,
+        b"broken" => State::Broken,
         _ => return None,
     };
     let mut array = Array { state, ..Array::default() };
@@ -87,7 +90,7 @@ impl Array {
             let is_active = self.state != State::Inactive;
             // Levels without redundancy have no `[2/1]`: all of their disks must be there.
             let known = words.filter_map(|word| pair(word, b'[', b']')).last();
-            let (required, active) = known.unwrap_or((disks, disks));
+            let (required, active) = known.unwrap_or((disks, self.active));
             (self.required, self.active) = if is_active { (required, active) } else { (0, 0) };
         } else if let Some((state, _)) =
             SYNC.iter().map(|(word, state)| (*state, *word)).find(|(_, word)| has_sync(line, word))
@@ -161,6 +164,10 @@ mod tests {
         let raid0 =
             only("md7 : active (read-only) raid0 sdb[2] sdd[1]\n   322560 blocks 512k chunks\n");
         assert_eq!((raid0.active, raid0.required, raid0.synced), (2, 2, 322_560));
+        let failed = only("md7 : active raid0 sda1[0](F) sdb1[1]\n   9 blocks 512k chunks\n");
+        assert_eq!((failed.active, failed.required, failed.failed), (1, 2, 1));
+        let broken = only("md7 : broken raid0 sda1[0] sdb1[1]\n   9 blocks 512k chunks\n");
+        assert_eq!((broken.state, broken.required, broken.blocks), (State::Broken, 2, 9));
         let waits =
             only("md7 : active raid1 sdb[2] sdd[1]\n   99 blocks [2/2] [UU]\n  resync=DELAYED\n");
         assert_eq!((waits.state, waits.blocks, waits.synced), (State::Resync, 99, 0));

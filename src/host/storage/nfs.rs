@@ -70,7 +70,8 @@ impl Collector for Nfs {
         batch.begin(&REQUESTS);
         for (key, version, methods) in VERSIONS {
             // The first number says how many there are. An older kernel knows fewer procedures.
-            let Some((_, row)) = counts.row(key).split_first() else { continue };
+            // A version that is not in use has no row.
+            let row = counts.row(key).split_first().map_or(&[][..], |(_, row)| row);
             let row = row.iter().copied().chain(std::iter::repeat(0.0));
             for (method, count) in methods.iter().zip(row) {
                 batch.sample(&[("method", method), ("proto", version)], count);

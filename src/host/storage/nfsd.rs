@@ -112,7 +112,8 @@ fn requests(counts: &Keyed, batch: &mut Batch) {
     batch.begin(&REQUESTS);
     for (key, version, first, methods) in VERSIONS {
         // The first number says how many there are. An older kernel knows fewer procedures.
-        let Some((_, row)) = counts.row(key).split_first() else { continue };
+        // A version that is not in use has no row.
+        let row = counts.row(key).split_first().map_or(&[][..], |(_, row)| row);
         let row = row.iter().copied().chain(std::iter::repeat(0.0));
         for (method, count) in methods.iter().zip(row).skip(first) {
             if !method.is_empty() {

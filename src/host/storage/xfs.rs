@@ -6,7 +6,7 @@
 use crate::host::class::Class;
 use crate::host::keyed::Keyed;
 use crate::host::root::{KernelFile, Root};
-use crate::host::{Builder, Collector, Entry, Error, NoOptions, Pass};
+use crate::host::{Builder, Collector, Entry, Error, NoOptions, Pass, if_there};
 use crate::metric::{Family, Labels};
 use std::sync::Arc;
 
@@ -93,14 +93,17 @@ struct Device {
 
 impl Collector for Xfs {
     fn collect(&mut self, pass: &mut Pass<'_>) -> Result<(), Error> {
-        self.devices.update(|name, path| {
+        let found = self.devices.update(|name, path| {
             let file = path.join("stats/stats");
             let labels = Labels::new(&[("device", name)]);
             file.exists().then(|| {
                 let file = KernelFile::new(file).single();
                 (labels.clone(), Device { labels, file, counts: Keyed::new(KEYS) })
             })
-        })?;
+        });
+        if if_there(found)?.is_none() {
+            return Ok(());
+        }
         for device in self.devices.devices_mut() {
             let Device { file, counts, .. } = &mut device.own;
             match file.read(pass.buffer).map(|text| text.len()) {

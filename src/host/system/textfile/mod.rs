@@ -32,7 +32,12 @@ const SCRAPE_ERROR: Family = Family::gauge(
 /// No file is read beyond this.
 const LIMIT: u64 = 16 << 20;
 /// Sources that come after all collectors have these.
-const RESERVED: [&str; 2] = ["namedprocess_", "node_scrape_collector_"];
+const RESERVED: [&str; 4] = [
+    "namedprocess_",
+    "node_exporter_build_info",
+    "node_scrape_collector_",
+    "node_textfile_scrape_error",
+];
 
 /// The collector's line in the list.
 pub(in crate::host) const ENTRY: Entry =
@@ -125,7 +130,7 @@ impl TextFile {
         for (name, parts) in families {
             let Some((file, first)) = parts.first() else { continue };
             if RESERVED.iter().any(|prefix| name.starts_with(prefix)) || is_taken(first, batch) {
-                complaints.push(format!("{}: `{name}` is musterd's own", file.path));
+                complaints.push(format!("{}: `{name}` is exposed already", file.path));
             } else if exposed(first).any(|name| !used.insert(name)) {
                 complaints.push(format!("{}: `{name}` is part of another family", file.path));
             } else {
@@ -145,15 +150,16 @@ fn exposed(family: &Foreign) -> impl Iterator<Item = String> {
     std::iter::once("").chain(parts.copied()).map(|part| format!("{}{part}", family.name))
 }
 
-/// Whether the batch has one of those names already, a histogram that such a name is a part of, or, since
-/// OpenMetrics has `_total` in samples alone, the same name with or without it.
+/// Whether the batch has one of those names already, a histogram or summary that the name is a part of, or,
+/// since OpenMetrics has the `_total` of counters in samples alone, the same name with or without it.
 fn is_taken(family: &Foreign, batch: &Batch) -> bool {
-    let whole = PARTS.iter().find_map(|part| family.name.strip_suffix(part));
-    let stem = family.name.strip_suffix("_total");
+    let mut wholes = PARTS.iter().filter_map(|part| family.name.strip_suffix(part));
+    let has_parts = |name| matches!(batch.kind_of(name), Some(Kind::Histogram | Kind::Summary));
+    let stem = family.name.strip_suffix("_total").filter(|_| family.kind == Kind::Counter);
     exposed(family).any(|name| batch.has(&name))
-        || whole.is_some_and(|name| batch.has(name))
+        || wholes.any(has_parts)
         || stem.is_some_and(|name| batch.has(name))
-        || batch.has(&format!("{}_total", family.name))
+        || batch.kind_of(&format!("{}_total", family.name)) == Some(Kind::Counter)
 }
 
 fn emit_family(
@@ -338,6 +344,15 @@ mod tests {
     }
 
     #[test]
+    fn names_that_only_look_like_parts_of_another_are_shown() {
+        let folder = Folder::new("textfile-parts");
+        let text = "# HELP a A.\n# TYPE a gauge\na 1\n# HELP a_count A.\n# TYPE a_count gauge\na_count 2\n\
+                    # HELP a_total A.\n# TYPE a_total gauge\na_total 3\n# HELP own_sum A.\n# TYPE own_sum gauge\nown_sum 4\n";
+        folder.write("a.prom", text);
+        assert_eq!(shown(&mut collector(&folder)), format!("{OWN}{text}{END} 0"));
+    }
+
+    #[test]
     fn what_cannot_be_shown_is_left_out() {
         let folder = Folder::new("textfile-left-out");
         let mut collector = collector(&folder);
@@ -345,16 +360,17 @@ mod tests {
         folder.write("a.prom", "# HELP a A.\na 1\nown 7\n");
         folder.write("b.prom", "# HELP a Other.\na{x=\"1\"} 1\n");
         folder.write("c.prom", "c 1 1441205977284\nc2 1\n");
-        folder.write("d.prom", "# HELP a A.\na 9\nnamedprocess_x 1\nown_total 1\n");
+        folder.write("d.prom", "# HELP a A.\na 9\nnamedprocess_x 1\n# TYPE own_total counter\nown_total 1\nnode_textfile_scrape_error 7\n");
         let a = "# HELP a A.\n# TYPE a untyped\na 1\n";
         assert_eq!(shown(&mut collector), format!("{OWN}{a}{END} 1"));
         for part in [
             "b.prom: `a` is described otherwise",
             "d.prom: a series of `a`",
-            "`own` is musterd's",
+            "`own` is exposed already",
+            "`own_total` is exposed already",
+            "`node_textfile_scrape_error` is exposed already",
             "c.prom: line 1: timestamps",
-            "`namedprocess_x` is musterd's",
-            "`own_total` is musterd's",
+            "`namedprocess_x` is exposed already",
         ] {
             assert!(collector.complaint.contains(part), "{part}: {}", collector.complaint);
         }

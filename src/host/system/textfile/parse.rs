@@ -67,14 +67,23 @@ pub(super) fn parse(text: &str) -> Result<Vec<Foreign>, String> {
     Ok(families.map(|(name, draft)| finish(name, draft)).collect())
 }
 
+/// The first word, however many blanks stand before it, and what stands behind it.
+fn word(text: &str) -> (&str, &str) {
+    let text = text.trim_start_matches([' ', '\t']);
+    let (word, rest) = text.split_once([' ', '\t']).unwrap_or((text, ""));
+    (word, rest.trim())
+}
+
 fn take(line: &str, drafts: &mut BTreeMap<String, Draft>) -> Result<(), String> {
     if line.is_empty() {
         return Ok(());
     }
     let Some(comment) = line.strip_prefix('#') else { return sample(line, drafts) };
-    let mut words = comment.trim_start().splitn(3, [' ', '\t']);
-    let (keyword, name, rest) = (words.next(), words.next(), words.next().unwrap_or("").trim());
-    let (Some(keyword @ ("HELP" | "TYPE")), Some(name)) = (keyword, name) else { return Ok(()) };
+    let (keyword, rest) = word(comment);
+    let (name, rest) = word(rest);
+    if !["HELP", "TYPE"].contains(&keyword) || name.is_empty() || rest.is_empty() {
+        return Ok(());
+    }
     if !is_name(name, ":") {
         return Err(format!("`{name}` is no name of a metric"));
     }
@@ -83,7 +92,7 @@ fn take(line: &str, drafts: &mut BTreeMap<String, Draft>) -> Result<(), String> 
         let is_second = draft.help.replace(unescaped(rest)).is_some();
         return if is_second { Err(format!("a second HELP for `{name}`")) } else { Ok(()) };
     }
-    let kind = match rest {
+    let kind = match rest.to_ascii_lowercase().as_str() {
         "counter" => Kind::Counter,
         "gauge" => Kind::Gauge,
         "histogram" => Kind::Histogram,
@@ -173,11 +182,12 @@ fn labels(mut rest: &str) -> Result<(Pairs, &str), String> {
         }
         let (name, value) = rest.split_once('=').ok_or("wanted `}` or a label")?;
         let name = name.trim();
-        if !is_name(name, "") {
+        if !is_name(name, "") || name == "__name__" {
             return Err(format!("`{name}` is no name of a label"));
         }
         let value = value.trim_start().strip_prefix('"').ok_or("wanted a quote behind `=`")?;
-        let (text, after) = quoted(value).ok_or("a label's value does not end")?;
+        let (text, after) =
+            quoted(value).ok_or("a label's value does not end, or has an escape that is none")?;
         if pairs.insert(name.to_owned(), text).is_some() {
             return Err(format!("the label `{name}` stands twice"));
         }
@@ -198,6 +208,7 @@ fn quoted(text: &str) -> Option<(String, &str)> {
             '"' if !is_escaped => {
                 return Some((unescaped(text.get(..index)?), text.get(index + 1..)?));
             }
+            c if is_escaped && !['"', '\\', 'n'].contains(&c) => return None,
             '\\' => is_escaped = !is_escaped,
             _ => is_escaped = false,
         }
@@ -254,6 +265,9 @@ impl Row {
         self.parts.sort_by(|[one, _], [other, _]| one.total_cmp(other));
         match kind {
             Kind::Histogram => {
+                // The bucket of all values says how many there are better than a count beside it.
+                let all = self.parts.iter().find(|[limit, _]| *limit == f64::INFINITY);
+                let count = all.map_or(count, |[_, all]| *all as u64);
                 let limits = self.parts.iter().filter(|[limit, _]| limit.is_finite());
                 let (mut bounds, mut counts, mut seen) = (Vec::new(), Vec::new(), 0);
                 for [limit, cumulated] in limits {
@@ -294,6 +308,8 @@ mod tests {
             .map(|(labels, _)| String::from_utf8_lossy(labels.as_bytes()).into_owned())
             .collect();
         assert_eq!(shown, [r#"x="\"",y="z""#, r#"x="1",y="""#]);
+        let blanks = one("#  HELP   a \t Some  text.\n# TYPE   a\t Gauge\n# TYPE a\n# HELP a\na 1");
+        assert_eq!((blanks.help.as_str(), blanks.kind), ("Some  text.", Kind::Gauge));
         assert_eq!(one("b_sum 1e3").kind, Kind::Untyped);
         assert_eq!(one("# any comment\n#\n# EOF\nb 1").metrics[0].1, Value::Number(1.0));
     }
@@ -303,6 +319,14 @@ mod tests {
         let text = "# TYPE h histogram\nh_bucket{le=\"1\"} 2\nh_bucket{le=\"+Inf\"} 5\nh_bucket{le=\"0.5\"} 1\nh_sum 7\nh_count 5\n";
         let wanted = Value::Histogram { bounds: vec![0.5, 1.0], counts: vec![1, 1, 3], sum: 7.0 };
         assert_eq!(one(text).metrics[0].1, wanted);
+        // The bucket of all values is believed before a count that is missing, or another.
+        for count in ["", "h_count 4\n"] {
+            let text = format!(
+                "# TYPE h histogram\nh_bucket{{le=\"1\"}} 2\nh_bucket{{le=\"+Inf\"}} 5\n{count}"
+            );
+            let wanted = Value::Histogram { bounds: vec![1.0], counts: vec![2, 3], sum: 0.0 };
+            assert_eq!(one(&text).metrics[0].1, wanted);
+        }
         let text = "# TYPE s summary\ns{quantile=\"0.9\"} 2\ns_sum 7\ns_count 5\n";
         let wanted = Value::Summary { quantiles: vec![[0.9, 2.0]], sum: 7.0, count: 5 };
         assert_eq!(one(text).metrics[0].1, wanted);
@@ -315,7 +339,12 @@ mod tests {
             ("a", "line 1: wanted a number behind the name"),
             ("\n1a 2", "line 2: `1a` is no name of a metric"),
             ("a{1x=\"\"} 2", "line 1: `1x` is no name of a label"),
-            ("a{x=\"} 2", "line 1: a label's value does not end"),
+            ("a{x=\"} 2", "line 1: a label's value does not end, or has an escape that is none"),
+            (
+                "a{x=\"C:\\dir\"} 2",
+                "line 1: a label's value does not end, or has an escape that is none",
+            ),
+            ("a{__name__=\"x\"} 2", "line 1: `__name__` is no name of a label"),
             ("a{x=1} 2", "line 1: wanted a quote behind `=`"),
             ("a{x=\"1\" y=\"2\"} 2", "line 1: wanted `,` or `}` behind a label"),
             ("a{x=\"1\",x=\"2\"} 2", "line 1: the label `x` stands twice"),
@@ -324,7 +353,7 @@ mod tests {
             ("a 1\n# TYPE a gauge", "line 2: the TYPE of `a` comes after its samples"),
             ("# TYPE a nonsense", "line 1: `nonsense` is no type of a metric"),
             ("# TYPE a gauge\n# TYPE a gauge", "line 2: a second TYPE for `a`"),
-            ("# HELP a\n# HELP a x", "line 2: a second HELP for `a`"),
+            ("# HELP a y\n# HELP a x", "line 2: a second HELP for `a`"),
             (
                 "# TYPE a histogram\na 1",
                 "line 2: `a` is a histogram, wanted its _bucket, _sum or _count",
