@@ -83,7 +83,7 @@ struct Daemon {
     /// Woken when what is kept of agents has been written.
     written: Arc<Notify>,
     /// Its folders, for as long as it runs.
-    _sole: [Sole; 2],
+    _sole: Sole,
 }
 
 /// What is listened on.
@@ -109,9 +109,7 @@ impl Daemon {
             Some(listener) => (listener::adopt(listener)?, None),
             None => (listener::bind(&config.agents)?, Some(config.agents.socket.clone())),
         };
-        let folders = [&config.run_dir, &config.state_dir].map(|folder| Sole::take(folder));
-        let [run, state] = folders;
-        let sole = [run?, state?];
+        let sole = Sole::take(&[&config.run_dir, &config.state_dir])?;
         let instruments = Instruments::new(prometheus::Registry::new())
             .map_err(|error| format!("cannot make the daemon's own instruments: {error}"))?;
         let mut registry = Registry::new(config.agents.clone());

@@ -4,31 +4,42 @@
 //! Must not know what is kept there.
 
 use std::fs::{self, File, TryLockError};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-/// A folder that is this daemon's, for as long as this lives or its process does (flock(2)).
-#[derive(Debug)]
-pub struct Sole(#[allow(dead_code)] Option<File>);
+/// Folders that are this daemon's, for as long as this lives or its process does (flock(2)).
+#[derive(Debug, Default)]
+pub struct Sole(Vec<File>);
 
 impl Sole {
-    /// Takes a folder, which is made if it is not there. One that cannot be used at all is nobody's; whoever
-    /// wants to write there will say so.
+    /// Takes folders, which are made if they are not there; one may be named twice. One that cannot be used at all
+    /// is nobody's; whoever wants to write there will say so.
     ///
     /// # Errors
-    /// That another daemon has it, and what to do.
-    pub fn take(folder: &Path) -> Result<Self, String> {
-        let opened = fs::create_dir_all(folder).and_then(|()| File::open(folder));
-        let Ok(file) = opened else { return Ok(Self(None)) };
-        match file.try_lock() {
-            Err(TryLockError::WouldBlock) => {
-                let folder = folder.display();
-                Err(format!(
-                    "another musterd uses {folder}: end it, or set other [paths] run and state"
-                ))
+    /// That another daemon has one, and what to do.
+    pub fn take(folders: &[&Path]) -> Result<Self, String> {
+        let mut own = Self::default();
+        for folder in folders {
+            let opened = fs::create_dir_all(folder).and_then(|()| File::open(folder));
+            let Ok(file) = opened else { continue };
+            if own.0.iter().any(|held| is_same(held, &file)) {
+                continue;
             }
-            Ok(()) | Err(TryLockError::Error(_)) => Ok(Self(Some(file))),
+            if let Err(TryLockError::WouldBlock) = file.try_lock() {
+                let folder = folder.display();
+                return Err(format!(
+                    "another musterd uses {folder}: end it, or set other [paths] run and state"
+                ));
+            }
+            own.0.push(file);
         }
+        Ok(own)
     }
+}
+
+fn is_same(one: &File, other: &File) -> bool {
+    let identity = |file: &File| file.metadata().ok().map(|file| (file.dev(), file.ino()));
+    identity(one) == identity(other)
 }
 
 #[cfg(test)]
@@ -38,15 +49,15 @@ mod tests {
     #[test]
     fn a_folder_is_one_daemons_until_it_has_gone() {
         let folder = std::env::temp_dir().join(format!("musterd-sole-{}", std::process::id()));
-        let held = Sole::take(&folder.join("run")).unwrap();
-        let refused = Sole::take(&folder.join("run")).unwrap_err();
-        assert!(refused.contains("another musterd uses"), "{refused}");
-        let other = Sole::take(&folder.join("state"));
-        assert!(other.is_ok());
+        let (run, state) = (folder.join("run"), folder.join("state"));
+        let held = Sole::take(&[&run, &run]).expect("the same folder twice");
+        let refused = Sole::take(&[&state, &run]).unwrap_err();
+        assert!(refused.contains("another musterd uses") && refused.contains("/run"), "{refused}");
+        assert!(Sole::take(&[&state]).is_ok());
         drop(held);
-        assert!(Sole::take(&folder.join("run")).is_ok());
+        assert!(Sole::take(&[&run, &state]).is_ok());
         fs::remove_dir_all(&folder).unwrap();
         // What cannot be made is for others to complain of.
-        assert!(Sole::take(Path::new("/proc/none")).is_ok());
+        assert!(Sole::take(&[Path::new("/proc/none")]).is_ok());
     }
 }

@@ -53,14 +53,16 @@ pub fn flags_of_environment(text: &str) -> Result<Vec<String>, String> {
     for line in text.replace("\\\n", " ").lines() {
         match line.split_once('=') {
             // As systemd takes it: without quotes a value goes on to the end of its line.
-            Some((_, value)) if value.starts_with("--") => values.push(value.to_owned()),
+            Some((name, value)) if is_variable(name) && value.starts_with("--") => {
+                values.push(value.to_owned());
+            }
             _ if line.trim_start().starts_with(';') => {}
             _ => quoted.extend([line, "\n"]),
         }
     }
     let words = shlex::split(&quoted).ok_or("a quote is not closed")?;
-    let is_variable = |word: &&String| !word.starts_with('-');
-    let assigned = words.iter().filter(is_variable).filter_map(|word| word.split_once('='));
+    let assigned = words.iter().filter_map(|word| word.split_once('='));
+    let assigned = assigned.filter(|(name, _)| is_variable(name));
     values.extend(assigned.map(|(_, value)| value.to_owned()));
     let mut flags = Vec::new();
     for value in values {
@@ -75,6 +77,11 @@ pub fn flags_of_environment(text: &str) -> Result<Vec<String>, String> {
         }
     }
     Ok(flags)
+}
+
+/// Whether this is the name of a variable: what stands before `=` in a comment or a flag is none.
+fn is_variable(name: &str) -> bool {
+    name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
 }
 
 struct Import {
@@ -346,7 +353,10 @@ mod tests {
     #[test]
     fn an_environment_is_read_as_systemd_reads_it() {
         for (text, wanted) in [
-            ("; it's\nARGS=--a=/x --no-b \\\n  --c\n", ["--a=/x", "--no-b", "--c"]),
+            (
+                "#OLD=--d\n# OLD=--e\n; it's\nARGS=--a=/x --no-b \\\n  --c\n",
+                ["--a=/x", "--no-b", "--c"],
+            ),
             ("X=1\nARGS=\"--a=/x $B --c\" # no\n", ["--a=/x", "$B", "--c"]),
             ("ARGS=\"$A --b\"\nMORE='--c'", ["$A", "--b", "--c"]),
         ] {
