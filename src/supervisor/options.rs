@@ -179,7 +179,8 @@ pub fn check_name(name: &str) -> Result<(), String> {
         return Ok(());
     }
     Err(format!(
-        "name is {name:?}, wanted 1 to {NAME_LIMIT} letters, digits, \".\", \"_\" or \"-\""
+        "name is {name:?}, wanted 1 to {NAME_LIMIT} letters, digits, \".\", \"_\" or \"-\", and not \
+         \".\" or \"..\""
     ))
 }
 

@@ -36,7 +36,7 @@ LEDGERS_MAX = 4
 FURTHER_RETRY_SECONDS = 60.0
 # Among the finalizers of multiprocessing: after all that may still report.
 CLOSED_LAST = -100
-# In nanoseconds, less than a word of a ledger holds.
+# Seconds: as nanoseconds, less than a word of a ledger holds.
 LASTED_MAX = 9e9
 
 _agents: weakref.WeakSet[Agent] = weakref.WeakSet()

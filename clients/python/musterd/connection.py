@@ -25,7 +25,7 @@ CLIENT = f"python {CLIENT_VERSION}"
 
 LINE_MAX = 4096
 TEXT_MAX = 64
-# Seconds; a longer promise is none.
+# In seconds: what is promised for longer is promised for this.
 HEARTBEAT_MAX = 86400.0
 LEDGER_MAX = 1 << 30
 ANSWER_SECONDS = 5.0
