@@ -1,7 +1,7 @@
-//! For the collector `filesystem`: which file systems are mounted where, of
+//! For the collectors `filesystem` and `mountstats`: which file systems are mounted where, of
 //! `/proc/<pid>/mountinfo` (proc_pid_mountinfo(5)).
 //!
-//! Must not know how full a file system is.
+//! Must not know how full a file system is, nor what a server was asked.
 
 use crate::host::Error;
 use crate::host::parse::{lines, quoted, words};
@@ -18,6 +18,8 @@ pub(super) struct Mount<'a> {
     pub(super) minor: &'a str,
     /// Whether the mount or its file system is read-only.
     pub(super) read_only: bool,
+    /// Of a network file system the address of its server, `addr=` (nfs(5)).
+    pub(super) address: Option<Cow<'a, str>>,
 }
 
 /// Reads the lines.
@@ -30,7 +32,7 @@ pub(super) fn parse(text: &[u8]) -> impl Iterator<Item = Result<Mount<'_>, Error
 }
 
 /// Reads `id parent major:minor root mount-point options [tags…] - kind device super-options`.
-fn parse_line(line: &[u8]) -> Option<Mount<'_>> {
+fn parse_line<'a>(line: &'a [u8]) -> Option<Mount<'a>> {
     let mut words = words(line);
     let number = std::str::from_utf8(words.nth(2)?).ok()?;
     let (major, minor) = number.split_once(':')?;
@@ -43,14 +45,15 @@ fn parse_line(line: &[u8]) -> Option<Mount<'_>> {
     let kind = String::from_utf8_lossy(words.next()?);
     let device = unescape(words.next()?);
     let super_options = words.next().unwrap_or_default();
-    let read_only =
-        |options: &[u8]| options.split(|&byte| byte == b',').any(|option| option == b"ro");
-    let read_only = read_only(options) || read_only(super_options);
-    Some(Mount { device, mount_point, kind, major, minor, read_only })
+    let each = |options: &'a [u8]| options.split(|&byte| byte == b',');
+    let read_only = each(options).chain(each(super_options)).any(|option| option == b"ro");
+    let address = each(super_options).find_map(|option| option.strip_prefix(b"addr="));
+    let address = address.map(String::from_utf8_lossy);
+    Some(Mount { device, mount_point, kind, major, minor, read_only, address })
 }
 
 /// Turns `\040` and the like, which stand for blanks, tabs, line feeds and backslashes, back.
-fn unescape(word: &[u8]) -> Cow<'_, str> {
+pub(super) fn unescape(word: &[u8]) -> Cow<'_, str> {
     if !word.contains(&b'\\') {
         return String::from_utf8_lossy(word);
     }
@@ -84,9 +87,21 @@ mod tests {
             major: "98",
             minor: "0",
             read_only: true,
+            address: None,
         };
         assert_eq!(mounts[0], wanted);
         assert_eq!((&*mounts[1].mount_point, mounts[1].read_only), ("/run", false));
+    }
+
+    #[test]
+    fn addresses_of_servers() {
+        let address = |options: &str| {
+            let line = format!("36 35 0:42 / /mnt rw - nfs4 srv:/x {options}");
+            parse_line(line.as_bytes()).unwrap().address.map(Cow::into_owned)
+        };
+        assert_eq!(address("rw,mountaddr=10.0.0.1,addr=10.0.0.2"), Some("10.0.0.2".into()));
+        assert_eq!(address("rw,clientaddr=10.0.0.1,addr=fe80::1,sec=sys"), Some("fe80::1".into()));
+        assert_eq!(address("rw,mountaddr=10.0.0.1"), None);
     }
 
     #[test]

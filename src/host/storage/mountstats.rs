@@ -6,6 +6,7 @@
 use crate::host::gathered::Gathered;
 use crate::host::parse::{integer, lines, words};
 use crate::host::root::{KernelFile, Root};
+use crate::host::storage::mounts;
 use crate::host::{Builder, Collector, Entry, Error, NoOptions, Pass};
 use crate::metric::Family;
 use std::collections::BTreeSet;
@@ -97,42 +98,66 @@ fn configure(options: toml::Deserializer<'_>) -> Result<Builder, toml::de::Error
     let _: NoOptions = serde::Deserialize::deserialize(options)?;
     Ok(Arc::new(|root: &Arc<Root>| {
         // The mounts of the host; those of the daemon where it may not ask.
-        let files = [root.proc("1/mountstats"), root.proc("self/mountstats")];
-        Box::new(MountStats { files, gathered: Gathered::default() })
+        let tables = ["1", "self"].map(|process| Tables {
+            counts: root.proc(format!("{process}/mountstats")),
+            mounts: root.proc(format!("{process}/mountinfo")),
+        });
+        Box::new(MountStats { tables, gathered: Gathered::default() })
     }))
 }
 
 struct MountStats {
-    files: [KernelFile; 2],
+    tables: [Tables; 2],
     gathered: Gathered,
+}
+
+/// What a process is told of its mounts.
+struct Tables {
+    counts: KernelFile,
+    /// Where the servers' addresses are, which the counts do not say.
+    mounts: KernelFile,
+}
+
+impl Tables {
+    fn read(&mut self, buffer: &mut Vec<u8>, gathered: &mut Gathered) -> Result<(), Error> {
+        let counts = self.counts.read(buffer)?.to_vec();
+        let mounts = self.mounts.read(buffer).unwrap_or_default();
+        gather(&counts, mounts, gathered);
+        Ok(())
+    }
 }
 
 impl Collector for MountStats {
     fn collect(&mut self, pass: &mut Pass<'_>) -> Result<(), Error> {
-        let [first, second] = &mut self.files;
-        let length = match first.read(pass.buffer) {
-            Ok(text) => text.len(),
-            Err(_) => second.read(pass.buffer)?.len(),
-        };
         self.gathered.clear();
-        gather(pass.buffer.get(..length).unwrap_or_default(), &mut self.gathered);
+        let [host, own] = &mut self.tables;
+        host.read(pass.buffer, &mut self.gathered)
+            .or_else(|_| own.read(pass.buffer, &mut self.gathered))?;
         self.gathered.emit(&FAMILIES, pass.batch);
         Ok(())
     }
 }
 
 /// One mount's lines: `device SERVER:/PATH mounted on /POINT with fstype nfs4 statvers=1.1`, then
-/// indented ones.
-fn gather(text: &[u8], gathered: &mut Gathered) {
+/// indented ones. `mounts` is the table of the same mounts.
+fn gather(counts: &[u8], mounts: &[u8], gathered: &mut Gathered) {
+    let mounts: Vec<_> = mounts::parse(mounts).filter_map(Result::ok).collect();
+    let address = |point: &[u8], kind: &[u8]| {
+        let point = mounts::unescape(point);
+        let is_it = |mount: &&mounts::Mount<'_>| {
+            mount.mount_point == point && mount.kind.as_bytes() == kind
+        };
+        mounts.iter().find(is_it).and_then(|mount| mount.address.as_deref()).unwrap_or_default()
+    };
     let mut seen = BTreeSet::new();
-    let mut lines = lines(text).peekable();
+    let mut lines = lines(counts).peekable();
     while let Some(line) = lines.next() {
         let mut own = Vec::new();
         while let Some(line) = lines.next_if(|line| !line.starts_with(b"device ")) {
             own.push(line);
         }
-        let Some((export, mountpoint)) = device(line) else { continue };
-        let mount = Mount::of(export, &own);
+        let Some((export, mountpoint, kind)) = device(line) else { continue };
+        let mount = Mount::of(export, address(mountpoint, kind), &own);
         let labels = [
             ("export", mount.export.as_str()),
             ("mountaddr", &mount.address),
@@ -148,14 +173,14 @@ fn gather(text: &[u8], gathered: &mut Gathered) {
     }
 }
 
-/// Export and mount point of an NFS mount.
-fn device(line: &[u8]) -> Option<(&[u8], &[u8])> {
+/// Export, mount point and kind of an NFS mount.
+fn device(line: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
     let words: Vec<_> = words(line).collect();
     let [b"device", export, b"mounted", b"on", mountpoint, b"with", b"fstype", kind, ..] = *words
     else {
         return None;
     };
-    matches!(kind, b"nfs" | b"nfs4").then_some((export, mountpoint))
+    matches!(kind, b"nfs" | b"nfs4").then_some((export, mountpoint, kind))
 }
 
 /// What the series of a mount have for labels.
@@ -166,16 +191,14 @@ struct Mount {
 }
 
 impl Mount {
-    fn of(export: &[u8], lines: &[&[u8]]) -> Self {
-        let export = String::from_utf8_lossy(export).into_owned();
-        let field = |key: &[u8]| lines.iter().find_map(|line| line.trim_ascii().strip_prefix(key));
-        let options = String::from_utf8_lossy(field(b"opts:").unwrap_or_default()).into_owned();
-        let address =
-            options.trim().split(',').find_map(|option| option.strip_prefix("mountaddr="));
-        let server = export.rsplit_once(":/").map_or(export.as_str(), |(server, _)| server);
-        let address = address.unwrap_or(server).to_owned();
-        let protocol = words(field(b"xprt:").unwrap_or_default()).next().unwrap_or_default();
-        Self { address, protocol: String::from_utf8_lossy(protocol).into_owned(), export }
+    fn of(export: &[u8], address: &str, lines: &[&[u8]]) -> Self {
+        let transport = lines.iter().find_map(|line| line.trim_ascii().strip_prefix(b"xprt:"));
+        let protocol = words(transport.unwrap_or_default()).next().unwrap_or_default();
+        Self {
+            export: String::from_utf8_lossy(export).into_owned(),
+            address: address.to_owned(),
+            protocol: String::from_utf8_lossy(protocol).into_owned(),
+        }
     }
 
     fn gather(&self, lines: &[&[u8]], gathered: &mut Gathered) {
@@ -275,23 +298,39 @@ impl Mount {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::exposition::{Format, encode};
+    use crate::metric::Batch;
 
     #[test]
     fn only_nfs_is_taken() {
         let line = b"device a:/b mounted on /c with fstype nfs4 statvers=1.1";
-        assert_eq!(device(line), Some((&b"a:/b"[..], &b"/c"[..])));
+        assert_eq!(device(line), Some((&b"a:/b"[..], &b"/c"[..], &b"nfs4"[..])));
         assert_eq!(device(b"device x mounted on /c with fstype ext4"), None);
         assert_eq!(device(b"device a:/b mounted on /c with"), None);
     }
 
     #[test]
-    fn addresses() {
-        let address = |export: &str, options: &str| {
-            Mount::of(export.as_bytes(), &[options.as_bytes()]).address
+    fn addresses_are_those_of_the_mount_table() {
+        let counts = b"device srv:/a mounted on /mnt\\0401 with fstype nfs4 statvers=1.1\n\
+            \topts:\trw,mountaddr=10.0.0.9\n\
+            device srv:/b mounted on /gone with fstype nfs statvers=1.1\n";
+        let mounts = b"36 35 0:42 / /mnt\\0401 rw - nfs srv:/a rw,addr=10.0.0.1\n\
+            rubbish\n\
+            37 35 0:43 / /mnt\\0401 rw - nfs4 srv:/a rw,addr=10.0.0.2\n";
+        let mut gathered = Gathered::default();
+        gather(counts, mounts, &mut gathered);
+        let (mut batch, mut text) = (Batch::new(), Vec::new());
+        gathered.emit(&FAMILIES, &mut batch);
+        encode(&batch, Format::Text, &mut text);
+        let text = String::from_utf8(text).unwrap();
+        let info = |export: &str, address: &str, point: &str| {
+            format!(
+                "node_mountstats_nfs_mountpoint_info{{export=\"{export}\",mountaddr=\"{address}\",\
+                 mountpoint=\"{point}\",protocol=\"\"}} 1\n"
+            )
         };
-        assert_eq!(address("srv:/x", "opts: rw"), "srv");
-        assert_eq!(address("[fe80::1]:/x", ""), "[fe80::1]");
-        assert_eq!(address("srv:/x", "\topts:\trw,mountaddr=10.0.0.1,x"), "10.0.0.1");
+        assert!(text.contains(&info("srv:/a", "10.0.0.2", "/mnt\\\\0401")), "{text}");
+        assert!(text.contains(&info("srv:/b", "", "/gone")), "{text}");
     }
 
     #[test]
