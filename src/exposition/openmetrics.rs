@@ -2,10 +2,12 @@
 
 use super::{escaped, number, samples};
 use crate::metric::{Batch, FamilyRef, Kind};
+use std::collections::HashSet;
 
 pub(super) fn encode(batch: &Batch, out: &mut Vec<u8>) {
+    let stems = Stems::of(batch);
     for family in batch.families() {
-        let (name, kind) = family_line(&family);
+        let (name, kind) = family_line(&family, &stems);
         out.extend_from_slice(b"# HELP ");
         out.extend_from_slice(name);
         out.push(b' ');
@@ -28,17 +30,36 @@ pub(super) fn encode(batch: &Batch, out: &mut Vec<u8>) {
 }
 
 /// A family's name and type here. A counter's samples end in `_total` and its family does not; a
-/// counter that is not named so cannot be one here.
-fn family_line<'a>(family: &FamilyRef<'a>) -> (&'a [u8], &'static [u8]) {
+/// counter that is not named so cannot be one here, nor one whose name without it is another family's.
+fn family_line<'a>(family: &FamilyRef<'a>, stems: &Stems<'_>) -> (&'a [u8], &'static [u8]) {
     match family.kind {
         Kind::Counter => match family.name.strip_suffix(b"_total") {
-            Some(name) => (name, b"counter"),
-            None => (family.name, b"unknown"),
+            Some(name) if !stems.are_taken(name, family) => (name, b"counter"),
+            _ => (family.name, b"unknown"),
         },
         Kind::Gauge => (family.name, b"gauge"),
         Kind::Histogram => (family.name, b"histogram"),
         Kind::Summary => (family.name, b"summary"),
         Kind::Untyped => (family.name, b"unknown"),
+    }
+}
+
+/// Which names without `_total` are other families'. Declared families never clash with each other, so only
+/// foreign ones are looked at.
+struct Stems<'a> {
+    batch: &'a Batch,
+    foreign: HashSet<&'a [u8]>,
+}
+
+impl<'a> Stems<'a> {
+    fn of(batch: &'a Batch) -> Self {
+        let foreign = batch.families().filter(|family| family.is_foreign);
+        Self { batch, foreign: foreign.map(|family| family.name).collect() }
+    }
+
+    fn are_taken(&self, stem: &[u8], of: &FamilyRef<'_>) -> bool {
+        let has = |name| std::str::from_utf8(name).is_ok_and(|name| self.batch.has(name));
+        self.foreign.contains(stem) || (of.is_foreign && has(stem))
     }
 }
 
@@ -107,6 +128,27 @@ a_sent_bytes_total{agent="x"} 7
 # EOF
 "#;
         assert_eq!(String::from_utf8(out).unwrap(), wanted);
+    }
+
+    #[test]
+    fn a_counter_beside_a_family_of_its_name_without_the_suffix() {
+        const OURS: Family = Family::counter("a_total", &[], "Ours.");
+        const LOAD: Family = Family::gauge("b", &[], "Load.");
+        let mut batch = Batch::new();
+        batch.value(&OURS, 1.0);
+        batch.value(&LOAD, 2.0);
+        for (name, kind) in
+            [("a", Kind::Gauge), ("b_total", Kind::Counter), ("c_total", Kind::Counter)]
+        {
+            batch.begin_foreign(name, name, kind);
+            batch.sample(&[], 3.0);
+        }
+        let mut out = Vec::new();
+        encode(&batch, Format::OpenMetrics, &mut out);
+        let text = String::from_utf8(out).unwrap();
+        let types: Vec<_> = text.lines().filter(|line| line.starts_with("# TYPE")).collect();
+        let wanted = ["a_total unknown", "b gauge", "a gauge", "b_total unknown", "c counter"];
+        assert_eq!(types, wanted.map(|line| format!("# TYPE {line}")));
     }
 
     #[test]

@@ -16,6 +16,8 @@ pub struct FamilyRef<'a> {
     pub unit: &'a [u8],
     /// Its kind.
     pub kind: Kind,
+    /// Whether somebody else has named it: see [`Batch::begin_foreign`].
+    pub is_foreign: bool,
     batch: &'a Batch,
     samples: Span,
 }
@@ -43,6 +45,7 @@ impl Batch {
                 },
                 unit: slice(&self.text, &head.unit),
                 kind: head.kind,
+                is_foreign: matches!(head.help, Help::Foreign(_)),
                 batch: self,
                 samples: head.samples.clone(),
             }

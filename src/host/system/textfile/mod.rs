@@ -150,16 +150,11 @@ fn exposed(family: &Foreign) -> impl Iterator<Item = String> {
     std::iter::once("").chain(parts.copied()).map(|part| format!("{}{part}", family.name))
 }
 
-/// Whether the batch has one of those names already, a histogram or summary that the name is a part of, or,
-/// since OpenMetrics has the `_total` of counters in samples alone, the same name with or without it.
+/// Whether the batch has one of those names already, or a histogram or summary that the name is a part of.
 fn is_taken(family: &Foreign, batch: &Batch) -> bool {
     let mut wholes = PARTS.iter().filter_map(|part| family.name.strip_suffix(part));
     let has_parts = |name| matches!(batch.kind_of(name), Some(Kind::Histogram | Kind::Summary));
-    let stem = family.name.strip_suffix("_total").filter(|_| family.kind == Kind::Counter);
-    exposed(family).any(|name| batch.has(&name))
-        || wholes.any(has_parts)
-        || stem.is_some_and(|name| batch.has(name))
-        || batch.kind_of(&format!("{}_total", family.name)) == Some(Kind::Counter)
+    exposed(family).any(|name| batch.has(&name)) || wholes.any(has_parts)
 }
 
 fn emit_family(
@@ -250,7 +245,7 @@ impl File {
 
 /// The text of a file that is not as `known` says. Opened so that nothing that is no file (a pipe)
 /// can hold it up.
-fn read(path: &Path, known: Option<Version>) -> Result<Option<(Version, String)>, String> {
+fn read(path: &Path, known: Option<Version>) -> Result<Option<(Version, Vec<u8>)>, String> {
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
     let file = open(path, flags, Mode::empty()).map_err(|error| error.to_string())?;
     let stat = fstat(&file).map_err(|error| error.to_string())?;
@@ -274,7 +269,6 @@ fn read(path: &Path, known: Option<Version>) -> Result<Option<(Version, String)>
     if text.len() as u64 > LIMIT {
         return Err(format!("is larger than {} MiB", LIMIT >> 20));
     }
-    let text = String::from_utf8(text).map_err(|_| "is not UTF-8".to_owned())?;
     Ok(Some((version, text)))
 }
 
@@ -347,7 +341,8 @@ mod tests {
     fn names_that_only_look_like_parts_of_another_are_shown() {
         let folder = Folder::new("textfile-parts");
         let text = "# HELP a A.\n# TYPE a gauge\na 1\n# HELP a_count A.\n# TYPE a_count gauge\na_count 2\n\
-                    # HELP a_total A.\n# TYPE a_total gauge\na_total 3\n# HELP own_sum A.\n# TYPE own_sum gauge\nown_sum 4\n";
+                    # HELP a_total A.\n# TYPE a_total counter\na_total 3\n# HELP own_sum A.\n# TYPE own_sum gauge\nown_sum 4\n\
+                    # HELP own_total A.\n# TYPE own_total counter\nown_total 5\n";
         folder.write("a.prom", text);
         assert_eq!(shown(&mut collector(&folder)), format!("{OWN}{text}{END} 0"));
     }
@@ -360,14 +355,14 @@ mod tests {
         folder.write("a.prom", "# HELP a A.\na 1\nown 7\n");
         folder.write("b.prom", "# HELP a Other.\na{x=\"1\"} 1\n");
         folder.write("c.prom", "c 1 1441205977284\nc2 1\n");
-        folder.write("d.prom", "# HELP a A.\na 9\nnamedprocess_x 1\n# TYPE own_total counter\nown_total 1\nnode_textfile_scrape_error 7\n");
+        folder
+            .write("d.prom", "# HELP a A.\na 9\nnamedprocess_x 1\nnode_textfile_scrape_error 7\n");
         let a = "# HELP a A.\n# TYPE a untyped\na 1\n";
         assert_eq!(shown(&mut collector), format!("{OWN}{a}{END} 1"));
         for part in [
             "b.prom: `a` is described otherwise",
             "d.prom: a series of `a`",
             "`own` is exposed already",
-            "`own_total` is exposed already",
             "`node_textfile_scrape_error` is exposed already",
             "c.prom: line 1: timestamps",
             "`namedprocess_x` is exposed already",

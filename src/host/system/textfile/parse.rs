@@ -4,6 +4,7 @@
 //! Must not know where a text comes from.
 
 use crate::metric::{Kind, Labels};
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 /// A family of a text.
@@ -58,13 +59,23 @@ struct Row {
 ///
 /// # Errors
 /// What is wrong in which line. Nothing of such a text is to be shown.
-pub(super) fn parse(text: &str) -> Result<Vec<Foreign>, String> {
+pub(super) fn parse(text: &[u8]) -> Result<Vec<Foreign>, String> {
     let mut drafts: BTreeMap<String, Draft> = BTreeMap::new();
-    for (index, line) in text.lines().enumerate() {
-        take(line.trim(), &mut drafts).map_err(|what| format!("line {}: {what}", index + 1))?;
+    for (index, line) in text.split(|&byte| byte == b'\n').enumerate() {
+        readable(line)
+            .and_then(|line| take(line.trim(), &mut drafts))
+            .map_err(|what| format!("line {}: {what}", index + 1))?;
     }
     let families = drafts.into_iter().filter(|(_, draft)| !draft.rows.is_empty());
     Ok(families.map(|(name, draft)| finish(name, draft)).collect())
+}
+
+/// A line as text. Of a comment, which no series depends on, what is not UTF-8 is replaced.
+fn readable(line: &[u8]) -> Result<Cow<'_, str>, String> {
+    match String::from_utf8_lossy(line) {
+        Cow::Owned(text) if !text.trim_start().starts_with('#') => Err("is not UTF-8".to_owned()),
+        text => Ok(text),
+    }
 }
 
 /// The first word, however many blanks stand before it, and what stands behind it.
@@ -291,7 +302,7 @@ mod tests {
     use super::*;
 
     fn one(text: &str) -> Foreign {
-        let mut families = parse(text).unwrap();
+        let mut families = parse(text.as_bytes()).unwrap();
         assert_eq!(families.len(), 1, "{text}");
         families.remove(0)
     }
@@ -333,6 +344,13 @@ mod tests {
     }
 
     #[test]
+    fn what_is_not_utf_8() {
+        let families = parse(b"# HELP a Gr\xf6\xdfe.\na{x=\"\xc3\xb6\"} 1").unwrap();
+        assert_eq!(families[0].help, "Gr\u{fffd}\u{fffd}e.");
+        assert_eq!(parse(b"a 1\na{x=\"\xf6\"} 1").unwrap_err(), "line 2: is not UTF-8");
+    }
+
+    #[test]
     fn what_is_wrong_is_told() {
         for (text, what) in [
             ("a 1 1441205977284", "line 1: timestamps are not supported"),
@@ -361,7 +379,7 @@ mod tests {
             ("# TYPE a histogram\na_bucket 1", "line 2: no label `le`"),
             ("# TYPE a summary\na{quantile=\"x\"} 1", "line 2: `x` of `quantile` is no number"),
         ] {
-            assert_eq!(parse(text).unwrap_err(), what, "{text}");
+            assert_eq!(parse(text.as_bytes()).unwrap_err(), what, "{text}");
         }
     }
 }
