@@ -5,6 +5,8 @@
 use super::File;
 use crate::agent::options::{LABEL_LENGTHS, LEDGER_SIZES};
 use musterd_client::layout::DURATION_SCHEMAS;
+use std::collections::HashSet;
+use std::net::SocketAddr;
 
 /// Bytes of the path of a Unix socket, its end not counted (unix(7)).
 const SOCKET_LIMIT: usize = 107;
@@ -71,6 +73,11 @@ pub(super) fn check(file: &File) -> Result<(), Senseless> {
         let ([key, other], [above, below]) = (keys, values);
         let text = format!("{key} is {above}, wanted at least {other}, {below}");
         return Err(senseless(keys, text));
+    }
+    let mut listen = HashSet::new();
+    let is_again = |address: &&SocketAddr| address.port() != 0 && !listen.insert(**address);
+    if let Some(address) = file.http.listen.iter().find(is_again) {
+        return Err(senseless(["http.listen"], format!("http.listen has {address} twice")));
     }
     let socket = &file.agents.socket;
     if !socket.is_absolute() || socket.as_os_str().len() > SOCKET_LIMIT {

@@ -31,6 +31,10 @@ fn a_fault_is_named_with_its_place() {
         ("[agents]\nsocket_mode = '0999'", "a.toml:2:15: \"0999\" is not a mode"),
         ("\n[http]\nmax_scrapes = 0", "a.toml:3:15: http.max_scrapes is 0"),
         ("[http]\nmax_connections = 0", "a.toml:2:19: http.max_connections is 0"),
+        (
+            "[http]\nlisten = ['[::1]:1', '127.0.0.1:1', '[0::1]:1']",
+            "a.toml:2:10: http.listen has [::1]:1 twice",
+        ),
         ("[http]\nidle_timeout = '0s'", "a.toml:2:16: http.idle_timeout is 0"),
         ("[health]\ncpu_degraded = 101", "a.toml:2:16: health.cpu_degraded is 101"),
         ("[agents]\nsocket = 'a.sock'", "a.toml:2:10: agents.socket is \"a.sock\", wanted a path"),
