@@ -5,8 +5,9 @@
 
 Each cell is what is killed, and how: daemon, agent, daemon-agent, agent-daemon, restart, stop-start; upgrade,
 which installs the package in $DEB once more; and full-disk, which is agent-daemon with no room left where
-totals are kept. The second form is for each boot of a machine: it compares with what was before, then adds
-to it.
+totals are kept. At each kill some agents get a second process for a while, which connects while the daemon is
+away, and between kills no count may go back. The second form is for each boot of a machine: it compares with
+what was before, then adds to it.
 Agents are processes of their own, this program run again; each notes in a file, before and after each
 step, what it has done. What an agent has begun when it is killed is in the sum exactly; of the one
 step that it was in the midst of, either count is right.
@@ -26,6 +27,7 @@ import urllib.request
 
 AGENTS = 16
 VICTIMS = 4
+VISITED = 4
 ABOUT, BEGUN, ENDED = 0, 8, 16
 FOLDER = "/run/crash"
 KEPT = "/var/lib/crash"
@@ -54,33 +56,56 @@ def report(name, path):
     agent.close()
 
 
+def end(process):
+    """Asks it to end."""
+    process.send_signal(signal.SIGUSR1)
+    process.wait()
+
+
+def kill(process):
+    """Ends it."""
+    process.kill()
+    process.wait()
+
+
 class Tally:
-    """The lives of one agent: one process at a time, and a file for each, some perhaps of an earlier boot."""
+    """The lives of one agent, and a file for each, some perhaps of an earlier boot: one process all the time, and
+    a second one now and then."""
 
     def __init__(self, name, folder=FOLDER):
         self.name = name
         self.place = f"{folder}/{name}-"
         self.files = glob.glob(f"{self.place}*")
         self.process = None
+        self.visitor = None
 
     def start(self):
         """Another life."""
+        self.process = self.another()
+
+    def another(self):
+        """A process."""
         path = f"{self.place}{len(self.files)}"
         with open(path, "wb") as file:
             file.write(bytes(24))
         self.files.append(path)
         command = [sys.executable, "-B", __file__, "agent", self.name, path]
-        self.process = subprocess.Popen(command)
+        return subprocess.Popen(command)
 
     def kill(self):
-        """The end of a life."""
-        self.process.kill()
-        self.process.wait()
+        """The end of all its processes."""
+        for process in filter(None, (self.process, self.visitor)):
+            kill(process)
+        self.visitor = None
 
     def end(self):
         """The end of a life, in order."""
-        self.process.send_signal(signal.SIGUSR1)
-        self.process.wait()
+        end(self.process)
+
+    def leave(self):
+        """The end of the second process: in order, or not."""
+        random.choice((end, kill))(self.visitor)
+        self.visitor = None
 
     def bounds(self):
         """How many requests have been begun, at least and at most; and how many have ended."""
@@ -104,14 +129,17 @@ def systemctl(*arguments):
 
 
 def exported(url):
-    """What musterd says, by agent: all requests, and those that ended by themselves."""
+    """What musterd says: how many requests, by agent and status."""
     with urllib.request.urlopen(url + "/metrics", timeout=10) as answer:
-        sums = {}
-        for name, status, value in SERIES.findall(answer.read().decode()):
-            both = sums.setdefault(name, [0, 0])
-            both[0] += int(float(value))
-            both[1] += 0 if status == "aborted" else int(float(value))
-        return sums
+        found = SERIES.findall(answer.read().decode())
+    return {(name, status): int(float(value)) for name, status, value in found}
+
+
+def never_back(before, now):
+    """No count of `before` may be missing or less."""
+    for series, count in before.items():
+        if now.get(series, 0) < count:
+            raise SystemExit(f"FAILED: {series} went from {count} to {now.get(series, 0)}")
 
 
 def connected(url, tallies):
@@ -119,6 +147,12 @@ def connected(url, tallies):
     with urllib.request.urlopen(url + "/metrics", timeout=10) as answer:
         text = answer.read().decode()
     return sum(f'agent_up{{agent="{tally.name}"}} 1\n' in text for tally in tallies)
+
+
+def visited_now(url):
+    """Which agents have a second process, that musterd knows of."""
+    with urllib.request.urlopen(url + "/metrics", timeout=10) as answer:
+        return set(re.findall(r'agent_processes\{agent="([^"]*)"\} 2\n', answer.read().decode()))
 
 
 def until(what, condition):
@@ -184,7 +218,9 @@ def differences(sums, tallies):
     """What is not as the agents have noted it."""
     for tally in tallies:
         least, most, ended = tally.bounds()
-        all_of_them, by_themselves = sums.get(tally.name, (0, 0))
+        own = {status: count for (name, status), count in sums.items() if name == tally.name}
+        all_of_them = sum(own.values())
+        by_themselves = all_of_them - own.get("aborted", 0)
         # An agent killed between the end of a request and its note has ended one more.
         if not least <= all_of_them <= most or not ended <= by_themselves <= most:
             yield (
@@ -213,14 +249,25 @@ def attempt(url, times, cell, tallies):
     until("all agents connect", lambda: connected(url, tallies) == AGENTS)
     if cell == "full-disk":
         fill()
+    sums = {}
     for _ in range(times):
         time.sleep(random.uniform(0.02, 0.3))
         old = main_pid()
-        for tally in strike(cell, tallies):
+        died = strike(cell, tallies)
+        visited = random.sample(tallies, VISITED)
+        for tally in visited:
+            tally.visitor = tally.another()
+        for tally in died:
             tally.start()
         if cell != "agent":
             until("the daemon comes back", lambda: main_pid() not in (0, old))
         until("all agents are connected", lambda: connected(url, tallies) == AGENTS)
+        before, sums = sums, exported(url)
+        never_back(before, sums)
+        names = {tally.name for tally in visited}
+        until("second processes are connected", lambda: names <= visited_now(url))
+        for tally in visited:
+            tally.leave()
     for tally in tallies:
         tally.end()
     until("all agents have gone", lambda: connected(url, tallies) == 0)
