@@ -1,10 +1,11 @@
 //! System calls that musterd needs and that no well-kept library makes safe to call: adjtimex(2),
-//! giving memory back by malloc_trim(3) and madvise(2), ioctl(2) of [`ethtool`], the files of [`handed`],
-//! and what a [`child`] does before it runs its program. Each is one function with its own `unsafe` blocks, so that the daemon itself can forbid
-//! unsafe code.
+//! giving memory back by malloc_trim(3) and madvise(2), ioctl(2) of [`ethtool`] and [`btrfs`], the files of
+//! [`handed`], and what a [`child`] does before it runs its program. Each is one function with its own `unsafe`
+//! blocks, so that the daemon itself can forbid unsafe code.
 //!
 //! Must not know what the numbers are shown as.
 
+pub mod btrfs;
 pub mod child;
 pub mod ethtool;
 pub mod handed;

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # run.sh - musterd beside Debian's prometheus-node-exporter on this machine: every family and every set of
-# labels that the older one shows must be there. Takes the exporter from PATH.
+# labels that the older one shows must be there. Takes the exporter from PATH. As root, and with mkfs.btrfs in
+# PATH, a btrfs file system is there too.
 set -euo pipefail
 
 here=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
@@ -23,6 +24,17 @@ for collector in "${optional[@]}"; do
     fi
 done
 mkdir "$scratch/conf.d" && cp "$scratch/more.toml" "$scratch/conf.d/more.toml"
+mount_btrfs() {
+    truncate -s 128M "$scratch/image"
+    mkfs.btrfs -q "$scratch/image" >"$scratch/mkfs.log" 2>&1
+    mkdir "$scratch/btrfs"
+    mount -o loop "$scratch/image" "$scratch/btrfs" || return 1
+    trap 'umount "$scratch/btrfs"; tidy' EXIT
+}
+if [ "$(id -u)" != 0 ] || ! command -v mkfs.btrfs >/dev/null || ! mount_btrfs; then
+    echo "without btrfs: none can be made or mounted here"
+fi
+
 start_musterd
 their_url=http://127.0.0.1:$(free_port)
 start node_exporter "$node_exporter" --web.listen-address="${their_url#http://}" --web.disable-exporter-metrics \

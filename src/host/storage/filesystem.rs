@@ -9,7 +9,6 @@ use crate::host::pattern::{Filter, Pattern};
 use crate::host::root::{KernelFile, Root};
 use crate::host::{Builder, Collector, Entry, Error, Pass};
 use crate::metric::{Batch, Family, Labels};
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -173,14 +172,14 @@ impl FileSystems {
         let mut questions = Vec::new();
         let mounts = mounts::parse(text).collect::<Result<Vec<_>, _>>()?;
         for mount in &mounts {
-            let mount_point = below_root(&mount.mount_point, &self.root.rootfs);
+            let mount_point = mount.point_below(&self.root.rootfs);
             let wanted =
                 self.wanted.mount_points.wants(mount_point) && self.wanted.kinds.wants(&mount.kind);
             let row = Row::new(mount, mount_point);
             // The same device can be mounted over itself: one series.
             if wanted && !rows.iter().any(|known: &Row| known.identity == row.identity) {
                 let path = self.root.rootfs.join(mount_point.trim_start_matches('/'));
-                questions.push(Question { path: path.into(), is_local: is_local(mount, &mounts) });
+                questions.push(Question { path: path.into(), is_local: mount.is_local(&mounts) });
                 rows.push(row);
             }
         }
@@ -188,30 +187,6 @@ impl FileSystems {
         self.rows = rows;
         self.questions = questions;
         Ok(())
-    }
-}
-
-/// Kinds of file systems that answer statfs(2) from the kernel's own memory.
-const LOCAL: [&str; 10] =
-    ["ext2", "ext3", "ext4", "xfs", "btrfs", "f2fs", "vfat", "tmpfs", "ramfs", "devtmpfs"];
-
-/// Whether a mount answers without any server: its own kind does, and so do all that the way to it
-/// leads through.
-fn is_local(mount: &Mount<'_>, mounts: &[Mount<'_>]) -> bool {
-    let way = Path::new(&*mount.mount_point);
-    mounts
-        .iter()
-        .filter(|other| way.starts_with(&*other.mount_point))
-        .all(|other| LOCAL.contains(&&*other.kind))
-}
-
-/// A mount point as the host sees it, where the host's root is mounted at `root`.
-fn below_root<'a>(mount_point: &'a str, root: &Path) -> &'a str {
-    let root = root.to_str().unwrap_or_default().trim_end_matches('/');
-    match mount_point.strip_prefix(root) {
-        Some("") => "/",
-        Some(rest) if rest.starts_with('/') => rest,
-        _ => mount_point,
     }
 }
 
@@ -306,6 +281,7 @@ mod tests {
     use super::*;
     use crate::exposition::{Format, encode};
     use std::io;
+    use std::path::Path;
     use std::time::Instant;
 
     fn pattern(text: &str) -> Pattern {
@@ -366,28 +342,5 @@ mod tests {
             assert!(lines.contains(&wanted), "no {wanted} in\n{text}");
         }
         assert_eq!(lines.len(), 2 * 7 + 2 * 4);
-    }
-
-    #[test]
-    fn a_mount_below_one_that_needs_a_server_may_hang_too() {
-        let text = b"1 0 8:1 / / rw - ext4 a rw\n2 1 8:2 / /far rw - nfs4 b rw\n\
-            3 2 8:3 / /far/disk rw - xfs c rw\n4 1 8:4 / /farther rw - xfs d rw\n";
-        let mounts: Vec<_> = mounts::parse(text).map(Result::unwrap).collect();
-        let local: Vec<_> = mounts.iter().map(|mount| is_local(mount, &mounts)).collect();
-        assert_eq!(local, [true, false, false, true]);
-    }
-
-    #[test]
-    fn the_roots_prefix_is_taken_off() {
-        for (mount_point, root, wanted) in [
-            ("/", "/", "/"),
-            ("/home", "/", "/home"),
-            ("/host", "/host", "/"),
-            ("/host/home", "/host/", "/home"),
-            ("/hostile", "/host", "/hostile"),
-            ("/dev/shm", "/host", "/dev/shm"),
-        ] {
-            assert_eq!(below_root(mount_point, Path::new(root)), wanted);
-        }
     }
 }

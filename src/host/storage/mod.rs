@@ -3,6 +3,7 @@
 mod bcache;
 mod bcachefs;
 mod btrfs;
+mod btrfs_devices;
 mod diskstats;
 mod dmmultipath;
 mod drbd;

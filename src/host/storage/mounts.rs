@@ -1,4 +1,4 @@
-//! For the collectors `filesystem` and `mountstats`: which file systems are mounted where, of
+//! For the collectors `filesystem`, `btrfs` and `mountstats`: which file systems are mounted where, of
 //! `/proc/<pid>/mountinfo` (proc_pid_mountinfo(5)).
 //!
 //! Must not know how full a file system is, nor what a server was asked.
@@ -6,6 +6,7 @@
 use crate::host::Error;
 use crate::host::parse::{lines, quoted, words};
 use std::borrow::Cow;
+use std::path::Path;
 
 /// A line of the file.
 #[derive(Debug, PartialEq)]
@@ -20,6 +21,32 @@ pub(super) struct Mount<'a> {
     pub(super) read_only: bool,
     /// Of a network file system the address of its server, `addr=` (nfs(5)).
     pub(super) address: Option<Cow<'a, str>>,
+}
+
+/// Kinds of file systems that answer statfs(2) from the kernel's own memory.
+const LOCAL: [&str; 10] =
+    ["ext2", "ext3", "ext4", "xfs", "btrfs", "f2fs", "vfat", "tmpfs", "ramfs", "devtmpfs"];
+
+impl Mount<'_> {
+    /// Whether it answers without any server: its own kind does, and so do all of `mounts` that the way
+    /// to it leads through.
+    pub(super) fn is_local(&self, mounts: &[Mount<'_>]) -> bool {
+        let way = Path::new(&*self.mount_point);
+        mounts
+            .iter()
+            .filter(|other| way.starts_with(&*other.mount_point))
+            .all(|other| LOCAL.contains(&&*other.kind))
+    }
+
+    /// The mount point as the host sees it, where the host's root is mounted at `root`.
+    pub(super) fn point_below(&self, root: &Path) -> &str {
+        let root = root.to_str().unwrap_or_default().trim_end_matches('/');
+        match self.mount_point.strip_prefix(root) {
+            Some("") => "/",
+            Some(rest) if rest.starts_with('/') => rest,
+            _ => &self.mount_point,
+        }
+    }
 }
 
 /// Reads the lines.
@@ -117,5 +144,30 @@ mod tests {
             assert!(parse(line).next().unwrap().is_err(), "{line:?}");
         }
         assert_eq!(unescape(b"\\04\\999\\134\\"), "\\04\\999\\\\");
+    }
+
+    #[test]
+    fn a_mount_below_one_that_needs_a_server_may_hang_too() {
+        let text = b"1 0 8:1 / / rw - ext4 a rw\n2 1 8:2 / /far rw - nfs4 b rw\n\
+            3 2 8:3 / /far/disk rw - xfs c rw\n4 1 8:4 / /farther rw - xfs d rw\n";
+        let mounts: Vec<_> = parse(text).map(Result::unwrap).collect();
+        let local: Vec<_> = mounts.iter().map(|mount| mount.is_local(&mounts)).collect();
+        assert_eq!(local, [true, false, false, true]);
+    }
+
+    #[test]
+    fn the_roots_prefix_is_taken_off() {
+        for (mount_point, root, wanted) in [
+            ("/", "/", "/"),
+            ("/home", "/", "/home"),
+            ("/host", "/host", "/"),
+            ("/host/home", "/host/", "/home"),
+            ("/hostile", "/host", "/hostile"),
+            ("/dev/shm", "/host", "/dev/shm"),
+        ] {
+            let line = format!("1 0 8:1 / {mount_point} rw - ext4 a rw");
+            let mount = parse_line(line.as_bytes()).unwrap();
+            assert_eq!(mount.point_below(Path::new(root)), wanted);
+        }
     }
 }
