@@ -5,7 +5,7 @@
 
 Each cell is what is killed, and how: daemon, agent, daemon-agent, agent-daemon, restart, stop-start; upgrade,
 which installs the package in $DEB once more; and full-disk, which is agent-daemon with no room left where
-totals are kept. At each kill some agents get a second process for a while, which connects while the daemon is
+totals are kept, and at last the daemon alone, when systemd keeps more files for it than are open by default. At each kill some agents get a second process for a while, which connects while the daemon is
 away, and between kills no count may go back. The second form is for each boot of a machine: it compares with
 what was before, then adds to it.
 Agents are processes of their own, this program run again; each notes in a file, before and after each
@@ -26,6 +26,7 @@ import time
 import urllib.request
 
 AGENTS = 16
+SHORT_LIVES = 600
 VICTIMS = 4
 VISITED = 4
 ABOUT, BEGUN, ENDED = 0, 8, 16
@@ -66,6 +67,42 @@ def kill(process):
     """Ends it."""
     process.kill()
     process.wait()
+
+
+def live_shortly(name):
+    """One request, in a process of its own that ends when the daemon knows of it."""
+    from musterd import Agent
+
+    process = os.fork()
+    if process:
+        return process
+    agent = Agent(name)
+    with agent.request():
+        pass
+    limit = time.monotonic() + 30
+    while not agent.connected and time.monotonic() < limit:
+        time.sleep(0.001)
+    failed = not agent.connected
+    agent.close()
+    os._exit(failed)
+
+
+def many_short_lives(url):
+    """Ledgers that cannot be let go of, more than a process may have files open by default; then a new daemon."""
+    for first in range(0, SHORT_LIVES, AGENTS):
+        numbers = range(first, min(first + AGENTS, SHORT_LIVES))
+        processes = [live_shortly(f"crash-short-{number % AGENTS}") for number in numbers]
+        if any(os.waitpid(process, 0)[1] for process in processes):
+            raise SystemExit("FAILED: a short life ended without the daemon")
+    old = main_pid()
+    os.kill(old, signal.SIGKILL)
+    until("a daemon comes that is given all of them", lambda: main_pid() not in (0, old))
+
+    def counted():
+        return sum(n for (name, _), n in exported(url).items() if name.startswith("crash-short-"))
+
+    until(f"{SHORT_LIVES} short lives are counted", lambda: counted() == SHORT_LIVES)
+    print(f"full-disk: {SHORT_LIVES} short lives, all counted by the next daemon")
 
 
 class Tally:
@@ -272,6 +309,7 @@ def attempt(url, times, cell, tallies):
         tally.end()
     until("all agents have gone", lambda: connected(url, tallies) == 0)
     if cell == "full-disk":
+        many_short_lives(url)
         os.remove(FILLER)
         systemctl("restart", "musterd.service")
     compare(f"{cell}: {times} times", url, tallies)
