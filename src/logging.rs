@@ -1,9 +1,16 @@
-//! The log: to journald with fields when systemd has connected us to it, else to standard error.
+//! The log: to journald with fields when systemd has connected us to it, else to standard error. Who logs never
+//! waits for either.
 //!
 //! Must not know what is logged.
 
+mod journal;
+mod queue;
+
 use crate::config::{Level, Log};
+use journal::Journal;
+use queue::Queue;
 use std::cell::Cell;
+use std::io::{self, Write};
 use std::os::unix::fs::MetadataExt;
 use std::time::{Duration, Instant};
 use tracing_subscriber::filter::LevelFilter;
@@ -11,14 +18,25 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, Registry, fmt, reload};
 
-/// Changes the level while the daemon runs.
-pub struct Handle(reload::Handle<LevelFilter, Registry>);
+/// Changes the level while the daemon runs. When it is dropped, the last lines are waited for.
+pub struct Handle {
+    filter: reload::Handle<LevelFilter, Registry>,
+    queue: Option<Queue>,
+}
 
 impl Handle {
     /// Takes a new level.
     pub fn set(&self, options: Log) {
         // Fails only when the subscriber has gone, with the process.
-        let _ = self.0.modify(|filter| *filter = level(options));
+        let _ = self.filter.modify(|filter| *filter = level(options));
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        if let Some(queue) = &self.queue {
+            queue.flush();
+        }
     }
 }
 
@@ -26,20 +44,40 @@ impl Handle {
 #[must_use]
 pub fn start(options: Log) -> Handle {
     let (filter, handle) = reload::Layer::new(level(options));
-    let journal = is_journal().then(tracing_journald::layer).and_then(Result::ok);
-    let output: Box<dyn Layer<Registry> + Send + Sync> = match journal {
-        Some(journal) => Box::new(journal.with_field_prefix(None).with_filter(filter)),
-        None => Box::new(
-            fmt::layer()
-                .with_writer(std::io::stderr)
-                .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
-                .with_target(false)
-                .with_filter(filter),
-        ),
+    let journal = is_journal().then(journal::sender).and_then(Result::ok);
+    let (queue, is_journal) = match journal {
+        Some(send) => (Queue::start(send), true),
+        None => (Queue::start(|line| io::stderr().write_all(line)), false),
     };
+    let queue = queue.ok();
+    let output: Option<Box<dyn Layer<Registry> + Send + Sync>> = queue.clone().map(|queue| {
+        if is_journal {
+            return Journal::new(queue).with_filter(filter).boxed();
+        }
+        fmt::layer()
+            .with_writer(move || Line(queue.clone()))
+            .with_ansi(io::IsTerminal::is_terminal(&io::stderr()))
+            .with_target(false)
+            .with_filter(filter)
+            .boxed()
+    });
     // Fails only when logging was started before; then it goes on as it was.
     let _ = tracing_subscriber::registry().with(output).try_init();
-    Handle(handle)
+    Handle { filter: handle, queue }
+}
+
+/// Takes a line of standard error, which is written to it whole.
+struct Line(Queue);
+
+impl Write for Line {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        self.0.push(line.to_vec());
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// Lets a few lines of a kind through in each period, so that whoever can cause them from outside

@@ -91,6 +91,20 @@ fn an_agent_waits_for_no_daemon_and_brings_its_counts_when_one_comes() {
 }
 
 #[test]
+fn a_log_that_nobody_reads_holds_up_nothing() {
+    let mut node = Node::start("");
+    node.kill();
+    let (reader, mut writer) = std::io::pipe().unwrap();
+    // All that a pipe holds (pipe(7)).
+    writer.write_all(&[b'x'; 64 << 10]).unwrap();
+    node.launch_with_log(writer);
+    assert!(node.metrics().sum("node_load1", &[]).is_some());
+    node.signal("TERM");
+    assert_eq!(node.wait(), 0);
+    drop(reader);
+}
+
+#[test]
 fn rubbish_on_the_socket_is_refused_counted_and_disturbs_nobody() {
     let node = Node::start("agents.hello_timeout = '300ms'");
     let agent = Agent::builder("steady").socket(node.socket()).start();

@@ -86,6 +86,16 @@ impl Node {
                 *log.lock().unwrap() += &(line + "\n");
             }
         });
+        self.adopt(child);
+    }
+
+    /// As [`Node::launch`], with its log going elsewhere.
+    pub fn launch_with_log(&mut self, log: impl Into<Stdio>) {
+        let child = self.command().stderr(log).spawn().unwrap();
+        self.adopt(child);
+    }
+
+    fn adopt(&mut self, child: Child) {
         self.child = Some(child);
         until("the daemon is ready", || self.get("/-/ready").is_some_and(|body| body.0 == 200));
     }
