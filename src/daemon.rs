@@ -3,6 +3,7 @@
 //!
 //! Must not know how any of it works.
 
+use crate::agent::connections::Connections;
 use crate::agent::label::process_name;
 use crate::agent::lines::folder::Folder;
 use crate::agent::listener;
@@ -168,7 +169,7 @@ impl Daemon {
             registry: self.registry.clone(),
             instruments: self.instruments.clone(),
             changed: self.changed.clone(),
-            max_connections: self.config.agents.max_connections,
+            connections: Connections::new(self.config.agents.max_connections),
             hello_timeout: self.config.agents.hello_timeout,
             log_quota: listener::refusal_quota(),
             lines: self.lines.clone(),

@@ -4,8 +4,10 @@
 //! Must not know what is in a ledger. All it tells goes to the [`Registry`].
 
 use super::allow;
+use super::connections::{Connections, Open};
 use super::lines::connection::{self, Lines};
 use super::lines::folder::Folder;
+use super::offered::Offered;
 use super::options::Options;
 use super::peer::Peer;
 use super::protocol::{self, Frame, HELLO_LIMIT, Hello, Mode, Violation};
@@ -18,7 +20,7 @@ use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
     SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
 };
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::fs;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
@@ -29,6 +31,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, Interest};
 use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::Notify;
 
 /// How long an accept loop rests after an error that will not pass at once.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
@@ -78,6 +81,8 @@ fn set_group(path: &Path, group: &str) -> Result<(), String> {
 
 /// How often it is looked whether a ledger without a connection has been brought back.
 const COME_BACK: Duration = Duration::from_secs(2);
+/// Clients that have lost a connection try again each second.
+const LONGEST_RETRY: Duration = Duration::from_secs(5);
 
 /// What every connection needs.
 #[derive(Clone)]
@@ -88,8 +93,8 @@ pub struct Context {
     pub instruments: Instruments,
     /// Woken when something has happened that should be kept or looked at soon.
     pub changed: Rc<tokio::sync::Notify>,
-    /// Connections at one time.
-    pub max_connections: usize,
+    /// Which connections are open.
+    pub connections: Rc<Connections>,
     /// How long a client may take to say who it is.
     pub hello_timeout: Duration,
     /// Lines about refusals.
@@ -106,40 +111,45 @@ pub fn refusal_quota() -> Rc<Quota> {
 
 /// Accepts for ever. An accept error is logged, counted and outlived.
 pub async fn serve(listener: UnixListener, context: Context) {
-    let open = Rc::new(Cell::new(0_usize));
     loop {
         let stream = match listener.accept().await {
             Ok((stream, _)) => stream,
             Err(error) => {
                 context.instruments.refused("agent_connections", "accept_error");
-                tracing::warn!(%error, "cannot accept an agent's connection");
+                if let Some(left_out) = context.log_quota.take(Instant::now()) {
+                    tracing::warn!(%error, left_out, "cannot accept an agent's connection");
+                }
                 tokio::time::sleep(ACCEPT_PAUSE).await;
                 continue;
             }
         };
-        if open.get() >= context.max_connections {
+        let Some(open) = context.connections.admit() else {
             context.instruments.refused("agent_connections", "too_many");
             if let Some(left_out) = context.log_quota.take(Instant::now()) {
-                let limit = context.max_connections;
+                let limit = context.connections.limit();
                 tracing::warn!(limit, left_out, "too many connections from agents");
             }
             continue;
-        }
-        open.set(open.get() + 1);
-        let (context, open) = (context.clone(), open.clone());
-        tokio::task::spawn_local(async move {
-            attend(stream, &context).await;
-            open.set(open.get() - 1);
-        });
+        };
+        let context = context.clone();
+        tokio::task::spawn_local(async move { attend(stream, open, &context).await });
     }
 }
 
 /// One connection, from hello to the end of the process.
-async fn attend(stream: UnixStream, context: &Context) {
+async fn attend(stream: UnixStream, mut open: Open, context: &Context) {
     let Ok(peer) = Peer::of(&stream) else {
         context.instruments.refused("hellos", "no_credentials");
         return;
     };
+    if !open.is_of(peer.uid) {
+        context.instruments.refused("agent_connections", "too_many_of_user");
+        if let Some(left_out) = context.log_quota.take(Instant::now()) {
+            let (uid, limit) = (peer.uid, context.connections.limit_of_user());
+            tracing::warn!(uid, limit, left_out, "too many connections from one user's agents");
+        }
+        return;
+    }
     let greeted = match greet(&stream, &peer, context).await {
         Ok(greeted) => greeted,
         Err(refusal) => {
@@ -172,7 +182,10 @@ enum Greeted {
 }
 
 async fn attend_ledger(mut stream: UnixStream, key: Key, watch: Option<&Watch>, context: &Context) {
-    if wait_for_end(&mut stream, watch, context).await == End::Connection {
+    let replaced = context.connections.holds(key);
+    let end = wait_for_end(&mut stream, watch, &replaced, context).await;
+    context.connections.ended(key);
+    if end == End::Connection {
         drop(stream);
         disconnected(key, watch, context).await;
     } else {
@@ -201,10 +214,16 @@ async fn disconnected(key: Key, watch: Option<&Watch>, context: &Context) {
     }
 }
 
-/// Waits for the process to end, or to come back with its ledger by another connection.
+/// Waits for the process to end, or to come back: with its ledger by another connection, or, after an exec(2)
+/// that has left nobody who knows of it, without.
 async fn await_process(key: Key, watch: &Watch, context: &Context) {
+    let begun = Instant::now();
     while tokio::time::timeout(COME_BACK, watch.ended()).await.is_err() {
-        if !context.registry.borrow().is_current(key) {
+        let mut registry = context.registry.borrow_mut();
+        if begun.elapsed() >= LONGEST_RETRY {
+            registry.retire_if_forgotten(key);
+        }
+        if !registry.is_current(key) {
             return;
         }
     }
@@ -234,7 +253,12 @@ enum End {
     Process,
 }
 
-async fn wait_for_end(stream: &mut UnixStream, watch: Option<&Watch>, context: &Context) -> End {
+async fn wait_for_end(
+    stream: &mut UnixStream,
+    watch: Option<&Watch>,
+    replaced: &Notify,
+    context: &Context,
+) -> End {
     let died = async {
         match watch {
             Some(watch) => watch.ended().await,
@@ -245,6 +269,8 @@ async fn wait_for_end(stream: &mut UnixStream, watch: Option<&Watch>, context: &
     tokio::select! {
         biased;
         () = died => End::Process,
+        // For what it was opened, another does now.
+        () = replaced.notified() => End::Connection,
         read = stream.read(&mut byte) => {
             if matches!(read, Ok(1)) {
                 context.instruments.refused("hellos", "after_hello");
@@ -281,12 +307,21 @@ async fn greet(stream: &UnixStream, peer: &Peer, context: &Context) -> Result<Gr
     }
     let (agent, resumes) = (hello.agent.clone(), file.is_some());
     let welcome = context.registry.borrow_mut().connect(hello, peer, file, clock::monotonic())?;
+    if let Some(key) = welcome.replaces {
+        context.connections.replaced(key);
+    }
     // Before the agent can count anything in it.
     if let Some(keepsake) = &welcome.keepsake {
         notify::keep(keepsake, peer.pidfd.as_ref());
     }
+    let is_new = welcome.file.is_some();
     if let Err(error) = send(stream, &welcome.answer, welcome.file).await {
         tracing::debug!(agent, %error, "the agent left before its ledger came");
+        // Nobody else has it, and the agent will ask for another.
+        if is_new {
+            context.registry.borrow_mut().not_delivered(welcome.key);
+            return Ok(Greeted::Gone);
+        }
     }
     tracing::debug!(agent, pid = peer.pid, uid = peer.uid, resumes, "agent connected");
     Ok(Greeted::Ledger(welcome.key))
@@ -304,7 +339,7 @@ fn admit(peer: &Peer, context: &Context) -> Result<(), Refusal> {
 /// A hello, and what came with it.
 struct Received {
     hello: Hello,
-    file: Option<OwnedFd>,
+    file: Option<Offered>,
     /// What follows its line.
     rest: Vec<u8>,
 }
@@ -318,6 +353,10 @@ async fn receive_hello(stream: &UnixStream) -> Result<Option<Received>, Refusal>
     let mut line = Vec::new();
     let mut file = None;
     loop {
+        if !Offered::has_room() {
+            let text = "too many files that were sent do not come to be closed".to_owned();
+            return Err(Refusal { reason: "files_hang", text, retry: true });
+        }
         let received =
             stream.async_io(Interest::READABLE, || receive(stream, &mut line, &mut file)).await;
         match received {
@@ -343,7 +382,7 @@ async fn receive_hello(stream: &UnixStream) -> Result<Option<Received>, Refusal>
 fn receive(
     stream: &UnixStream,
     line: &mut Vec<u8>,
-    file: &mut Option<OwnedFd>,
+    file: &mut Option<Offered>,
 ) -> io::Result<usize> {
     let mut part = [0; HELLO_LIMIT];
     let room = HELLO_LIMIT.saturating_sub(line.len()).max(1);
@@ -354,7 +393,10 @@ fn receive(
     for message in control.drain() {
         if let RecvAncillaryMessage::ScmRights(files) = message {
             for sent in files {
-                file.get_or_insert(sent);
+                let sent = Offered::new(sent);
+                if file.is_none() {
+                    *file = Some(sent);
+                }
             }
         }
     }

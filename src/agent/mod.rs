@@ -14,6 +14,7 @@
 pub mod allow;
 pub mod buckets;
 pub mod catalog;
+pub mod connections;
 pub mod declaration;
 pub mod export;
 pub mod faults;
@@ -24,6 +25,7 @@ pub mod label;
 pub mod ledger;
 pub mod lines;
 pub mod listener;
+pub mod offered;
 pub mod options;
 pub mod peer;
 pub mod protocol;

@@ -27,7 +27,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// Names one ledger in use, from the connection that brought it to its end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key(u64);
 
 /// An agent's health has changed.
@@ -162,6 +162,29 @@ impl Registry {
     #[must_use]
     pub fn is_current(&self, key: Key) -> bool {
         self.agents.values().flat_map(|agent| &agent.live).any(|live| live.key == key)
+    }
+
+    /// A ledger has been made for a client that was gone before it came: nobody else has it.
+    pub fn not_delivered(&mut self, key: Key) {
+        self.retire(key, "it left before its ledger came");
+    }
+
+    /// Retires a ledger that its process knows no more: one that nobody is connected with, while the same process
+    /// has been given another since.
+    pub fn retire_if_forgotten(&mut self, key: Key) {
+        let is_forgotten = self.find(key).is_some_and(|(_, agent, place)| {
+            let (before, rest) = agent.live.split_at(place);
+            let Some((known, after)) = rest.split_first() else { return false };
+            !known.connected
+                && before.iter().chain(after).any(|other| {
+                    let is_given = !other.is_from_before && other.lines.is_none();
+                    let is_newer = is_given && other.connected && other.key > key;
+                    is_newer && other.pid.is_some() && other.pid == known.pid
+                })
+        });
+        if is_forgotten {
+            self.retire(key, "its process has forgotten it");
+        }
     }
 
     /// A process has ended.

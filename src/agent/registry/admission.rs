@@ -7,6 +7,7 @@ use super::{Key, Registry};
 use crate::agent::label::Label;
 use crate::agent::ledger::Ledger;
 use crate::agent::lines::folder::OwnLedger;
+use crate::agent::offered::Offered;
 use crate::agent::options::{LEDGER_SIZES, Options};
 use crate::agent::peer::Peer;
 use crate::agent::protocol::{self, Hello};
@@ -24,6 +25,8 @@ pub struct Welcome {
     pub file: Option<OwnedFd>,
     /// A ledger that nobody keeps yet for the next daemon.
     pub keepsake: Option<Keepsake>,
+    /// What the ledger was known by before, on a connection that is no longer its own.
+    pub replaces: Option<Key>,
 }
 
 /// A ledger for systemd to keep, so that its counts outlive the daemon and the agent.
@@ -70,7 +73,7 @@ impl Registry {
         &mut self,
         hello: Hello,
         peer: &Peer,
-        offered: Option<OwnedFd>,
+        offered: Option<Offered>,
         now: Duration,
     ) -> Result<Welcome, Refusal> {
         self.make_room(&hello, peer);
@@ -90,12 +93,13 @@ impl Registry {
         let key = Key(self.next_key);
         self.next_key += 1;
         let label = Label::new(&hello.agent, peer);
-        let mut keepsake = None;
+        let (mut keepsake, mut replaces) = (None, None);
         let (answer, file) = match resumed {
             Some(Resumed::Known) => {
                 let agent = self.agents.get_mut(&hello.agent);
                 let file = agent.and_then(|agent| agent.live.last_mut());
                 if let Some(live) = file {
+                    replaces = Some(live.key);
                     live.key = key;
                     live.connected = true;
                 }
@@ -133,7 +137,7 @@ impl Registry {
         if let Some(agent) = self.agents.get_mut(&hello.agent) {
             agent.hello = Some(hello);
         }
-        Ok(Welcome { key, answer, file, keepsake })
+        Ok(Welcome { key, answer, file, keepsake, replaces })
     }
 
     /// Where there are as many agents as may be, and this is another one, forgets the user's own that has been
@@ -229,8 +233,17 @@ impl Registry {
         &mut self,
         hello: &Hello,
         peer: &Peer,
-        file: OwnedFd,
+        file: Offered,
     ) -> Result<Option<Resumed>, Refusal> {
+        let mut useless = |error: &dyn std::fmt::Display| {
+            tracing::warn!(agent = hello.agent, pid = peer.pid, uid = peer.uid, %error,
+                "a ledger that was brought along is not used; a new one is given");
+            *self.faults.entry("not_resumed").or_default() += 1;
+        };
+        let Some(file) = file.into_memory() else {
+            useless(&"not a memory file that can be sealed");
+            return Ok(None);
+        };
         let passing = |error: std::io::Error| Refusal {
             reason: "not_resumed",
             text: format!("cannot use the ledger that was brought along now: {error}"),
@@ -256,9 +269,7 @@ impl Registry {
             Ok(ledger) => Ok(Some(Resumed::Adopted(Box::new(ledger), file))),
             Err(error) if error.kind() != std::io::ErrorKind::InvalidData => Err(passing(error)),
             Err(error) => {
-                tracing::warn!(agent = hello.agent, pid = peer.pid, uid = peer.uid, %error,
-                    "a ledger that was brought along is not used; a new one is given");
-                *self.faults.entry("not_resumed").or_default() += 1;
+                useless(&error);
                 Ok(None)
             }
         }

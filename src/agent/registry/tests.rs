@@ -2,6 +2,7 @@ use super::super::peer::Peer;
 use super::super::protocol::Mode;
 use super::super::sample::{self, Pen};
 use super::*;
+use crate::agent::offered::Offered;
 use crate::agent::protocol::Hello;
 use musterd_client::layout::header;
 use std::os::fd::OwnedFd;
@@ -68,13 +69,47 @@ fn totals_never_go_back_when_processes_come_and_go() {
 }
 
 #[test]
+fn a_ledger_that_its_process_has_forgotten_is_retired_when_there_is_a_newer_one() {
+    let mut registry = Registry::new(options());
+    let (first, _, pen) = connect(&mut registry, "a", 1);
+    pen.requests("success", 5);
+    registry.disconnected(first, true);
+    registry.retire_if_forgotten(first);
+    assert!(registry.is_current(first), "it may come back");
+    let (of_another, _, _) = connect(&mut registry, "a", 2);
+    registry.retire_if_forgotten(first);
+    assert!(registry.is_current(first), "another process has nothing to do with it");
+    let (second, _, other) = connect(&mut registry, "a", 1);
+    other.requests("success", 2);
+    registry.retire_if_forgotten(second);
+    registry.retire_if_forgotten(of_another);
+    registry.retire_if_forgotten(first);
+    let current = [first, second, of_another].map(|key| registry.is_current(key));
+    assert_eq!(current, [false, true, true]);
+    assert_eq!(requests(&mut registry, "a"), [7, 0, 0, 0, 0]);
+}
+
+#[test]
+fn ledgers_that_were_not_delivered_count_for_nothing() {
+    let options = Options { max_ledgers_per_process: 1, ..options() };
+    let mut registry = Registry::new(options);
+    for _ in 0..3 {
+        let welcome = registry.connect(hello("a"), &peer(0, 1), None, at(1)).unwrap();
+        registry.not_delivered(welcome.key);
+    }
+    let (_, _, pen) = connect(&mut registry, "a", 1);
+    pen.requests("success", 1);
+    assert_eq!(requests(&mut registry, "a"), [1, 0, 0, 0, 0]);
+}
+
+#[test]
 fn a_ledger_comes_back_after_a_break_and_counts_once() {
     let mut registry = Registry::new(options());
     let (key, file, pen) = connect(&mut registry, "a", 1);
     pen.requests("success", 5);
     assert!(registry.disconnected(key, true), "the process goes on");
     assert_eq!(requests(&mut registry, "a"), [5, 0, 0, 0, 0]);
-    let offer = || Some(file.try_clone().unwrap());
+    let offer = || Some(Offered::new(file.try_clone().unwrap()));
     let again = registry.connect(hello("a"), &peer(0, 1), offer(), at(2)).unwrap();
     assert!(again.file.is_none() && again.answer.contains("resumed"));
     assert_eq!(requests(&mut registry, "a"), [5, 0, 0, 0, 0]);
@@ -103,7 +138,7 @@ fn another_process_does_not_speak_for_a_ledger_in_use() {
     let mut registry = Registry::new(options());
     let (_, file, _) = connect(&mut registry, "a", 1);
     for (name, pid) in [("a", 2), ("b", 1)] {
-        let offer = Some(file.try_clone().unwrap());
+        let offer = Some(Offered::new(file.try_clone().unwrap()));
         let welcome = registry.connect(hello(name), &peer(0, pid), offer, at(2)).unwrap();
         assert!(welcome.file.is_some(), "{name} {pid}");
     }
@@ -174,7 +209,7 @@ fn after_a_restart_counters_are_whole_or_absent() {
     other.requests("success", 1);
     next.refresh(at(101));
     assert!(!next.agents["a"].is_whole(at(101)));
-    next.connect(hello("a"), &peer(0, 2), Some(file), at(102)).unwrap();
+    next.connect(hello("a"), &peer(0, 2), Some(Offered::new(file)), at(102)).unwrap();
     assert_eq!(requests(&mut next, "a"), [13, 0, 0, 0, 0]);
     assert!(next.agents["a"].is_whole(at(102)));
     // All of it happened before: nothing in the window.
@@ -278,7 +313,7 @@ fn an_agent_comes_back_to_a_ledger_that_was_kept() {
     Pen::on(&file).requests("success", 5);
     let mut next = next_daemon(&registry.take_unsaved().unwrap());
     let key = next.take_back(&kept, at(1)).unwrap().unwrap();
-    let again = next.connect(hello("a"), &peer(0, 1), Some(file), at(2)).unwrap();
+    let again = next.connect(hello("a"), &peer(0, 1), Some(Offered::new(file)), at(2)).unwrap();
     assert!(again.file.is_none() && again.keepsake.is_none(), "it is kept already");
     assert!(!next.is_current(key), "who waited for it need wait no longer");
     next.died(key);
@@ -291,7 +326,7 @@ fn an_agent_comes_back_to_a_ledger_that_was_kept() {
 fn a_ledger_that_systemd_has_not_kept_is_given_to_it() {
     let mut registry = Registry::new(options());
     let (_, file, _) = connect(&mut registry, "a", 1);
-    let offer = || Some(file.try_clone().unwrap());
+    let offer = || Some(Offered::new(file.try_clone().unwrap()));
     let mut next = Registry::new(options());
     let welcome = next.connect(hello("a"), &peer(0, 1), offer(), at(2)).unwrap();
     assert_eq!(welcome.keepsake.unwrap().label.agent, "a");
