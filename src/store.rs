@@ -66,7 +66,11 @@ impl Store {
     }
 
     fn move_aside(&self) -> String {
-        let aside = self.file.with_extension("json.unusable");
+        // One that was moved there before stays.
+        let first = "json.unusable".to_owned();
+        let names = std::iter::once(first).chain((2..).map(|n| format!("json.unusable-{n}")));
+        let mut places = names.map(|name| self.file.with_extension(name));
+        let aside = places.find(|place| !place.exists()).unwrap_or_default();
         match fs::rename(&self.file, &aside) {
             Ok(()) => format!("moved to {}", aside.display()),
             Err(error) => format!("cannot be moved aside: {error}"),

@@ -322,9 +322,12 @@ fn a_state_file_that_cannot_be_used_is_moved_aside() {
     let mut node = Node::start("");
     node.kill();
     let state = node.folder.0.join("state/agents.json");
-    node::write(&state, "{rubbish");
-    node.launch();
-    node.until_logged("totals of agents start from zero");
+    for (rubbish, aside) in [("{rubbish", "json.unusable"), ("{more", "json.unusable-2")] {
+        node::write(&state, rubbish);
+        node.launch();
+        node.until_logged(&format!("{aside}; totals of agents start from zero"));
+        node.kill();
+    }
     assert_eq!(std::fs::read_to_string(state.with_extension("json.unusable")).unwrap(), "{rubbish");
 }
 

@@ -141,9 +141,10 @@ static inline void musterd_gauge(struct musterd *m, struct musterd_series s, dou
     if (s.values) musterd_store(m, s.values, bits);
 }
 
-/* Adds an observation to a histogram, as part of an update. What is not a number counts nowhere. */
+/* Adds an observation to a histogram, as part of an update. What is below 0, infinite or not a number counts
+ * nowhere. */
 static inline void musterd_observe(struct musterd *m, struct musterd_series s, double value, struct musterd_update *u) {
-    if (!s.values || isnan(value)) return;
+    if (!s.values || !isfinite(value) || value < 0) return;
     uint32_t native = 1, classic = 0;
     if (value > s.shape->zero_threshold && s.shape->native_count) {
         double index = ceil(log2(value) * exp2(s.shape->schema)) - s.shape->first;

@@ -292,7 +292,9 @@ impl Registry {
         let mut changes = Vec::new();
         let limits = self.options.limits();
         for (name, agent) in &mut self.agents {
+            let before = agent.series.len();
             agent.add_up(&mut self.catalog, &limits);
+            self.unsaved |= agent.series.len() > before;
             for live in &mut agent.live {
                 let faults = live.ledger.faults();
                 count_faults(&mut self.faults, live.counted, faults);

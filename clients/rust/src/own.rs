@@ -179,7 +179,7 @@ pub struct Histogram<'a> {
 }
 
 impl Histogram<'_> {
-    /// Counts an observation. One below 0 counts nowhere, nor does what is not a number.
+    /// Counts an observation. One below 0 counts nowhere, nor does what is infinite or not a number.
     #[inline]
     pub fn observe(&self, value: f64) {
         self.agent.change(self.place, |writer, own, update| {

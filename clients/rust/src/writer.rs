@@ -178,10 +178,11 @@ impl Writer {
         self.memory.store(series.values, value.to_bits());
     }
 
-    /// Adds an observation to a histogram, as part of an update. Not a number counts nowhere.
+    /// Adds an observation to a histogram, as part of an update. What is infinite or not a number counts nowhere:
+    /// its sum would never be one again.
     #[inline]
     pub fn observe(&self, histogram: &HistogramSeries, value: f64, update: &mut Update) {
-        if value.is_nan() {
+        if !value.is_finite() {
             return;
         }
         let values = histogram.series.values;

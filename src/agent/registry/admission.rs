@@ -87,6 +87,9 @@ impl Registry {
             Some(Resumed::Adopted(ledger, _)) => Some(ledger.size()),
             None => Some(self.options.ledger_size),
         };
+        if resumed.is_none() {
+            self.make_room_for_ledger(&hello, peer);
+        }
         if let Some(size) = size {
             self.admit_ledger(&hello.agent, peer, size)?;
         }
@@ -161,6 +164,22 @@ impl Registry {
             "forgotten with its totals, to make room for {:?}",
             hello.agent
         );
+    }
+
+    /// Where a process has as many ledgers as it may, and asks for another, retires those that nobody is connected
+    /// with: after exec(2) it knows of none.
+    fn make_room_for_ledger(&mut self, hello: &Hello, peer: &Peer) {
+        let Some(agent) = self.agents.get(&hello.agent).filter(|_| peer.pid.is_some()) else {
+            return;
+        };
+        let own: Vec<_> = agent.live.iter().filter(|live| live.pid == peer.pid).collect();
+        if own.len() < self.options.max_ledgers_per_process {
+            return;
+        }
+        let left: Vec<_> = own.iter().filter(|live| !live.connected).map(|live| live.key).collect();
+        for key in left {
+            self.retire(key, "its process has forgotten it");
+        }
     }
 
     pub(super) fn admit(&self, hello: &Hello, peer: &Peer) -> Result<(), Refusal> {

@@ -90,6 +90,20 @@ fn a_ledger_that_its_process_has_forgotten_is_retired_when_there_is_a_newer_one(
 }
 
 #[test]
+fn a_process_that_calls_exec_again_and_again_is_not_refused() {
+    let options = Options { max_ledgers_per_process: 2, ..options() };
+    let mut registry = Registry::new(options);
+    for _ in 0..5 {
+        let (key, _, pen) = connect(&mut registry, "a", 1);
+        pen.requests("success", 1);
+        registry.disconnected(key, true);
+    }
+    assert_eq!(requests(&mut registry, "a"), [5, 0, 0, 0, 0]);
+    let of_process = registry.agents["a"].live.len();
+    assert!(of_process <= 2, "{of_process}");
+}
+
+#[test]
 fn ledgers_that_were_not_delivered_count_for_nothing() {
     let options = Options { max_ledgers_per_process: 1, ..options() };
     let mut registry = Registry::new(options);

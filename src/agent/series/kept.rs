@@ -38,18 +38,19 @@ enum KeptValue {
 }
 
 impl SeriesTable {
-    /// What is to be kept: what ledgers have counted that have been retired.
+    /// What is to be kept: what ledgers have counted that have been retired, and which series those in use have:
+    /// whichever ledger comes first to the next daemon, names and places stay whose they are.
     pub(in crate::agent) fn kept(&self, catalog: &Catalog) -> Vec<KeptFamily> {
         let mut families: BTreeMap<_, Vec<KeptSeries>> = BTreeMap::new();
         let sorted: BTreeMap<&Key, _> = self.keys.iter().collect();
         for (key, id) in sorted {
             let value = match self.rows.get(id.0 as usize).map(|row| &row.value) {
-                Some(Value::Count { retired, .. }) if *retired > 0 => KeptValue::Count(*retired),
-                Some(Value::Sum(sum)) if sum.retired > 0.0 => KeptValue::Sum(sum.retired),
-                Some(Value::Histogram(buckets)) => match &buckets.retired {
-                    Some(retired) => KeptValue::Histogram(retired.clone()),
-                    None => continue,
-                },
+                Some(Value::Count { retired, .. }) => KeptValue::Count(*retired),
+                Some(Value::Sum(sum)) => KeptValue::Sum(sum.retired),
+                Some(Value::Histogram(buckets)) => {
+                    let nothing = || Durations::new(buckets.current.shape.clone());
+                    KeptValue::Histogram(buckets.retired.clone().unwrap_or_else(nothing))
+                }
                 _ => continue,
             };
             let series = KeptSeries { labels: key.labels.clone(), value };

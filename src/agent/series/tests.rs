@@ -89,7 +89,7 @@ fn gauges_are_added_up_and_end_with_their_ledgers() {
     desk.read(&mut [&mut next]);
     assert!(shows(&desk, "x_depth_total{agent=\"a\"} 4"), "{}", desk.shown());
     assert_eq!(desk.series.rows.len(), 1);
-    assert!(desk.series.kept(&desk.catalog).is_empty());
+    assert_eq!(desk.series.kept(&desk.catalog).len(), 1, "gauges are not kept");
 }
 
 #[test]
@@ -199,6 +199,27 @@ fn what_was_kept_is_checked() {
     assert!(shows(&desk, "x_total{agent=\"a\",a=\"1\"} 5"), "{}", desk.shown());
     let errors: Vec<_> = desk.series.counts(names::ERRORS, &desk.catalog).collect();
     assert_eq!(errors, [("io", 2)]);
+}
+
+#[test]
+fn a_name_in_use_stays_its_owners_whoever_comes_first_to_the_next_daemon() {
+    let (mut owner, pen) = ledger();
+    put(&pen, &counter("x_total", &[]), 5);
+    put(&pen, &record(4, "y_total", &[], None), 0.5_f64.to_bits());
+    let mut desk = Desk::new();
+    desk.read(&mut [&mut owner]);
+    let mut next = Desk::new();
+    let kept = desk.series.kept(&desk.catalog);
+    assert_eq!(next.series.restore(kept, &mut next.catalog), [""; 0]);
+    let mut stranger = SeriesTable::new("b");
+    for name in ["x", "y"] {
+        let (labels, kind) = (vec![], Kind::Gauge);
+        let declared = Declared { name, kind, labels, help: "", unit: "", shape: None };
+        let Desk { catalog, limits, .. } = &mut next;
+        let placed = stranger.place(&declared, None, catalog, limits, &mut Faults::default());
+        assert_eq!(placed, None, "{name}");
+    }
+    assert!(shows(&next, "x_total{agent=\"a\"} 0"), "{}", next.shown());
 }
 
 #[test]
