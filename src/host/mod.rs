@@ -15,6 +15,7 @@ mod gathered;
 mod hardware;
 mod kept;
 mod keyed;
+mod looked;
 mod memory;
 mod network;
 mod parse;

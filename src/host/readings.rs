@@ -7,12 +7,12 @@
 use super::Error;
 use super::class::Text;
 use super::directory::Directory;
+use super::looked::Looked;
 use super::parse::{any_number, scaled};
 use super::root::KernelFile;
 use crate::metric::{Batch, Family, Labels};
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
 /// One series: where its value comes from at each pass.
 enum Source {
@@ -43,11 +43,8 @@ pub(super) enum Value {
 pub(super) struct Readings {
     top: Directory,
     found: Found,
-    looked: Option<Instant>,
+    looked: Looked,
 }
-
-/// Looked at again after this time: what comes below a device does not show in the top folder.
-const LONGEST: Duration = Duration::from_secs(60);
 
 /// The series found, by the place of their family in the collector's list of families.
 #[derive(Default)]
@@ -60,7 +57,7 @@ pub(super) struct Found {
 impl Readings {
     /// The devices below `top`.
     pub(super) fn new(top: PathBuf) -> Self {
-        Self { top: Directory::new(top), found: Found::default(), looked: None }
+        Self { top: Directory::new(top), found: Found::default(), looked: Looked::default() }
     }
 
     /// Looks what there is. Where that has changed, `look` is called for every device, with its
@@ -74,9 +71,7 @@ impl Readings {
     ) -> Result<(), Error> {
         let top = self.top.path().to_owned();
         let names = self.top.list().inspect_err(|_| self.found = Found::default())?;
-        let is_recent = self.looked.is_some_and(|looked| looked.elapsed() < LONGEST);
-        if names.has_changed() || !is_recent {
-            self.looked = Some(Instant::now());
+        if self.looked.is_due(names.has_changed()) {
             self.found = Found::default();
             for name in names.iter() {
                 look(&name.to_string_lossy(), &top.join(name), &mut self.found);

@@ -5,6 +5,7 @@
 
 use super::hwmon_sensor::{File, clean};
 use crate::host::directory::{Directory, names};
+use crate::host::looked::Looked;
 use crate::host::parse::{decimal, scaled};
 use crate::host::pattern::{Filter, Pattern};
 use crate::host::root::{KernelFile, Root, read_once};
@@ -13,7 +14,6 @@ use crate::metric::{Family, Labels};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 const SENSOR: &[&str] = &["chip", "sensor"];
 const GAUGE: Family =
@@ -27,8 +27,6 @@ const LABEL: Family = Family::gauge(
     &["chip", "label", "sensor"],
     "The sensor's label, as the driver has it; always 1.",
 );
-/// Looked at again after this time: sensors may come below a chip that stays.
-const LONGEST: Duration = Duration::from_secs(60);
 
 /// The collector's line in the list.
 pub(super) const ENTRY: Entry =
@@ -50,7 +48,7 @@ fn configure(options: toml::Deserializer<'_>) -> Result<Builder, toml::de::Error
     Ok(Arc::new(move |root: &Arc<Root>| {
         Box::new(HwMon {
             folder: Directory::new(root.sysfs.join("class/hwmon")),
-            looked: None,
+            looked: Looked::default(),
             chips: chips.clone(),
             sensors: sensors.clone(),
             found: Found::default(),
@@ -60,7 +58,7 @@ fn configure(options: toml::Deserializer<'_>) -> Result<Builder, toml::de::Error
 
 struct HwMon {
     folder: Directory,
-    looked: Option<Instant>,
+    looked: Looked,
     chips: Filter,
     /// Of `CHIP;SENSOR`.
     sensors: Filter,
@@ -111,11 +109,9 @@ impl HwMon {
     fn update(&mut self) -> Result<(), Error> {
         let top = self.folder.path().to_owned();
         let names = self.folder.list()?;
-        let is_recent = self.looked.is_some_and(|looked| looked.elapsed() < LONGEST);
-        if is_recent && !names.has_changed() {
+        if !self.looked.is_due(names.has_changed()) {
             return Ok(());
         }
-        self.looked = Some(Instant::now());
         self.found = Found::default();
         for name in names.iter() {
             let path = top.join(name);

@@ -1,10 +1,11 @@
 //! `cpu`: what each cpu spent its time on, of `/proc/stat` (proc_stat(5)), with what
-//! [`super::cpu_topology`] and [`super::cpu_info`] know of them.
+//! [`super::cpu_online`], [`super::cpu_topology`] and [`super::cpu_info`] know of them.
 //!
 //! Must not know about the other lines of that file.
 
 use super::FREQUENCY;
 use super::cpu_info::{self, Info};
+use super::cpu_online::{self, Online};
 use super::cpu_topology::{self, Topology};
 use crate::host::parse::{integer, lines, quoted, words};
 use crate::host::pattern::Pattern;
@@ -28,6 +29,7 @@ pub(super) const ENTRY: Entry = Entry {
     families: &[
         SECONDS,
         GUEST_SECONDS,
+        cpu_online::ONLINE,
         cpu_topology::CORE_THROTTLES,
         cpu_topology::PACKAGE_THROTTLES,
         cpu_topology::ISOLATED,
@@ -71,6 +73,7 @@ fn configure(options: toml::Deserializer<'_>) -> Result<Builder, toml::de::Error
             stat: root.proc("stat").single(),
             guest: *guest,
             cpus: Table::default(),
+            online: Online::new(root),
             topology: Topology::new(root),
             info: info.then(|| Info::new(root, flags_include.clone(), bugs_include.clone())),
         })
@@ -81,6 +84,7 @@ struct Cpu {
     stat: KernelFile,
     guest: bool,
     cpus: Table<Times>,
+    online: Online,
     topology: Topology,
     info: Option<Info>,
 }
@@ -117,6 +121,7 @@ impl Collector for Cpu {
     fn collect(&mut self, pass: &mut Pass<'_>) -> Result<(), Error> {
         let changed = update(self.stat.read(pass.buffer)?, &mut self.cpus)?;
         emit(&self.cpus, self.guest, pass.batch);
+        self.online.emit(changed, pass);
         if changed {
             self.topology.discover();
         }

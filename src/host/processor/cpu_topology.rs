@@ -3,12 +3,13 @@
 //!
 //! Must not know what cpus spend their time on.
 
+use super::cpus;
 use crate::host::parse::{integer, number};
 use crate::host::root::{KernelFile, Root, read_once};
 use crate::host::{Error, Pass};
 use crate::metric::{Family, Labels};
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 pub(super) const CORE_THROTTLES: Family = Family::counter(
     "node_cpu_core_throttles_total",
@@ -44,7 +45,7 @@ impl Topology {
     /// package the package's: the first cpu that has one is taken.
     pub(super) fn discover(&mut self) {
         let (mut cores, mut packages) = (BTreeMap::new(), BTreeMap::new());
-        for cpu in cpu_folders(&self.folder) {
+        for (_, cpu) in cpus::folders(&self.folder) {
             let identity = |file| integer(&read_once(&cpu.join("topology").join(file)).ok()?);
             let Some(package) = identity("physical_package_id") else { continue };
             let Some(core) = identity("core_id") else { continue };
@@ -68,7 +69,7 @@ impl Topology {
         self.cores = cores.into_iter().map(core_labels).collect();
         self.packages = packages.into_iter().map(package_labels).collect();
         self.isolated = read_once(&self.folder.join("isolated"))
-            .map(|text| parse_list(&text))
+            .map(|text| cpus::list(&text))
             .unwrap_or_default()
             .into_iter()
             .map(|cpu| Labels::new(&[("cpu", &cpu.to_string())]))
@@ -93,49 +94,5 @@ impl Topology {
             }
         }
         Ok(())
-    }
-}
-
-/// The folders `cpu0`, `cpu1`, …, by number.
-fn cpu_folders(folder: &Path) -> Vec<PathBuf> {
-    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
-    let number = |entry: std::fs::DirEntry| {
-        let name = entry.file_name();
-        let number = integer(name.as_encoded_bytes().strip_prefix(b"cpu")?)?;
-        Some((number, entry.path()))
-    };
-    let mut folders: Vec<_> = entries.filter_map(number).collect();
-    folders.sort();
-    folders.into_iter().map(|(_, path)| path).collect()
-}
-
-/// Reads a list of cpus, `1,3-5,9`. What cannot be read is left out.
-fn parse_list(text: &[u8]) -> Vec<u16> {
-    let cpu = |text: &[u8]| u16::try_from(integer(text.trim_ascii())?).ok();
-    let mut cpus = Vec::new();
-    for part in text.split(|&byte| byte == b',') {
-        let mut ends = part.splitn(2, |&byte| byte == b'-').map(cpu);
-        match (ends.next().flatten(), ends.next()) {
-            (Some(first), None) => cpus.push(first),
-            (Some(first), Some(Some(last))) => cpus.extend(first..=last),
-            _ => {}
-        }
-    }
-    cpus.sort_unstable();
-    cpus.dedup();
-    cpus
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn lists_of_cpus() {
-        assert_eq!(parse_list(b"1,3-5,9\n"), [1, 3, 4, 5, 9]);
-        assert_eq!(parse_list(b"2-2,2"), [2]);
-        for rubbish in [&b""[..], b"\n", b"x", b"1-", b"-1", b"5-3", b"99999", b"\xff"] {
-            assert!(parse_list(rubbish).is_empty(), "{rubbish:?}");
-        }
     }
 }

@@ -2,9 +2,11 @@
 
 mod cpu;
 mod cpu_info;
+mod cpu_online;
 mod cpu_topology;
 mod cpu_vulnerabilities;
 mod cpufreq;
+mod cpus;
 mod interrupts;
 mod schedstat;
 mod softirqs;
