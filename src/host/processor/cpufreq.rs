@@ -20,8 +20,13 @@ const fn hertz(file: &'static str, name: &'static str, help: &'static str) -> At
     Attribute { file, family: Family::gauge(name, CPU, help), scale: KILOHERTZ }
 }
 
-static ATTRIBUTES: [Attribute; 6] = [
+static ATTRIBUTES: [Attribute; 7] = [
     Attribute { file: "cpufreq/cpuinfo_cur_freq", family: FREQUENCY, scale: KILOHERTZ },
+    hertz(
+        "cpufreq/cpuinfo_avg_freq",
+        "node_cpu_frequency_avg_hertz",
+        "The clock rate that the cpu had on average of late.",
+    ),
     hertz(
         "cpufreq/cpuinfo_max_freq",
         "node_cpu_frequency_max_hertz",
@@ -53,9 +58,9 @@ const GOVERNOR: Family = Family::gauge(
     &["cpu", "governor"],
     "The governors that there are: 1 for the one that sets the clock rate.",
 );
-const FAMILIES: [Family; 7] = {
-    let [a, b, c, d, e, f] = &ATTRIBUTES;
-    [a.family, b.family, c.family, d.family, e.family, f.family, GOVERNOR]
+const FAMILIES: [Family; 8] = {
+    let [a, b, c, d, e, f, g] = &ATTRIBUTES;
+    [a.family, b.family, c.family, d.family, e.family, f.family, g.family, GOVERNOR]
 };
 
 /// The collector's line in the list.
