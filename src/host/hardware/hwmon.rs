@@ -3,6 +3,7 @@
 //!
 //! Must not know which values are good.
 
+use super::hwmon_chip::{Chip, chips};
 use super::hwmon_sensor::{File, clean};
 use crate::host::directory::{Directory, names};
 use crate::host::looked::Looked;
@@ -12,7 +13,7 @@ use crate::host::root::{KernelFile, Root, read_once};
 use crate::host::{Builder, Collector, Entry, Error, Pass};
 use crate::metric::{Family, Labels};
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 const SENSOR: &[&str] = &["chip", "sensor"];
@@ -113,11 +114,9 @@ impl HwMon {
             return Ok(());
         }
         self.found = Found::default();
-        for name in names.iter() {
-            let path = top.join(name);
-            let Some(chip) = chip_name(&path) else { continue };
-            if self.chips.wants(&chip) {
-                self.found.look_at_chip(&chip, &path, &self.sensors);
+        for chip in chips(names.iter().map(|name| top.join(name))) {
+            if self.chips.wants(&chip.label) {
+                self.found.look_at_chip(&chip, &self.sensors);
             }
         }
         Ok(())
@@ -125,14 +124,13 @@ impl HwMon {
 }
 
 impl Found {
-    fn look_at_chip(&mut self, chip: &str, path: &Path, wanted: &Filter) {
-        if let Some(name) =
-            text(&path.join("name")).map(|name| clean(&name)).filter(|name| !name.is_empty())
-        {
-            push_new(&mut self.chip_names, Labels::new(&[("chip", chip), ("chip_name", &name)]));
+    fn look_at_chip(&mut self, chip: &Chip, wanted: &Filter) {
+        let Chip { path, label: chip, name } = chip;
+        if let Some(name) = name {
+            push_new(&mut self.chip_names, Labels::new(&[("chip", chip), ("chip_name", name)]));
         }
         // Drivers of old have the files in the device's folder.
-        let mut sensors: BTreeMap<String, BTreeMap<String, std::path::PathBuf>> = BTreeMap::new();
+        let mut sensors: BTreeMap<String, BTreeMap<String, PathBuf>> = BTreeMap::new();
         for folder in [path.to_owned(), path.join("device")] {
             for name in names(&folder) {
                 if let Some(file) = File::of(&name) {
@@ -150,12 +148,7 @@ impl Found {
         }
     }
 
-    fn look_at_sensor(
-        &mut self,
-        chip: &str,
-        sensor: &str,
-        files: BTreeMap<String, std::path::PathBuf>,
-    ) {
+    fn look_at_sensor(&mut self, chip: &str, sensor: &str, files: BTreeMap<String, PathBuf>) {
         let label = files.get(&format!("{sensor}_label")).and_then(|path| text(path));
         if let Some(label) = &label {
             let labels = Labels::new(&[("chip", chip), ("label", label), ("sensor", sensor)]);
@@ -184,26 +177,6 @@ fn push_new(all: &mut Vec<Labels>, labels: Labels) {
     if !all.contains(&labels) {
         all.push(labels);
     }
-}
-
-/// The numbers of chips depend on the order in which drivers are loaded; where their devices are does
-/// not: `platform_coretemp_0`. Chips that share a device are told apart by their names; a chip
-/// without a device has nothing but its name, or the number.
-fn chip_name(path: &Path) -> Option<String> {
-    let name = text(&path.join("name")).map(|name| clean(&name)).filter(|name| !name.is_empty());
-    let component = |path: &Path| Some(clean(&path.file_name()?.to_string_lossy()));
-    if let Ok(device) = path.join("device").canonicalize() {
-        let bus = device.parent().and_then(component);
-        let parts = [bus, component(&device)].into_iter().flatten().filter(|part| !part.is_empty());
-        let mut own = parts.collect::<Vec<_>>().join("_");
-        if let Some(name) = name.as_ref().filter(|_| names(&device.join("hwmon")).len() > 1) {
-            own = format!("{own}_{name}");
-        }
-        if !own.is_empty() {
-            return Some(own);
-        }
-    }
-    name.or_else(|| component(&path.canonicalize().ok()?)).filter(|name| !name.is_empty())
 }
 
 fn text(path: &Path) -> Option<String> {

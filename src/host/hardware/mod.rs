@@ -3,6 +3,7 @@
 mod dmi;
 mod edac;
 mod hwmon;
+mod hwmon_chip;
 mod hwmon_sensor;
 mod pci_ids;
 mod pcidevice;
