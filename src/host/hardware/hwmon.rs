@@ -9,7 +9,7 @@ use crate::host::directory::{Directory, names};
 use crate::host::looked::Looked;
 use crate::host::parse::{decimal, scaled};
 use crate::host::pattern::{Filter, Pattern};
-use crate::host::root::{KernelFile, Root, read_once};
+use crate::host::root::{KernelFile, Root};
 use crate::host::{Builder, Collector, Entry, Error, Pass};
 use crate::metric::{Family, Labels};
 use std::collections::BTreeMap;
@@ -78,7 +78,8 @@ struct Found {
 struct Series {
     labels: Labels,
     file: KernelFile,
-    scale: f64,
+    /// `None` for a switch.
+    scale: Option<f64>,
 }
 
 impl Collector for HwMon {
@@ -88,9 +89,13 @@ impl Collector for HwMon {
             let family = if *is_counter { &COUNTER } else { &GAUGE };
             pass.batch.begin_named(family, name.as_bytes());
             for Series { labels, file, scale } in series {
-                let text = file.read_if_there(pass.buffer);
-                if let Some(value) = text.and_then(|text| decimal(text.trim_ascii())) {
-                    pass.batch.sample_with(labels, scaled(value, *scale));
+                let text = file.read_if_there(pass.buffer).map(<[u8]>::trim_ascii);
+                let value = match scale {
+                    Some(scale) => text.and_then(decimal).map(|value| scaled(value, *scale)),
+                    None => text.map(|text| f64::from(u8::from(text == b"1"))),
+                };
+                if let Some(value) = value {
+                    pass.batch.sample_with(labels, value);
                 }
             }
         }
@@ -149,7 +154,7 @@ impl Found {
     }
 
     fn look_at_sensor(&mut self, chip: &str, sensor: &str, files: BTreeMap<String, PathBuf>) {
-        let label = files.get(&format!("{sensor}_label")).and_then(|path| text(path));
+        let label = files.get(&format!("{sensor}_label")).and_then(|path| label(path));
         if let Some(label) = &label {
             let labels = Labels::new(&[("chip", chip), ("label", label), ("sensor", sensor)]);
             push_new(&mut self.sensor_labels, labels);
@@ -179,7 +184,9 @@ fn push_new(all: &mut Vec<Labels>, labels: Labels) {
     }
 }
 
-fn text(path: &Path) -> Option<String> {
-    let text = read_once(path).ok()?;
-    Some(String::from_utf8_lossy(&text).into_owned())
+/// A sensor's label. Blanks are part of it.
+fn label(path: &Path) -> Option<String> {
+    let mut buffer = Vec::new();
+    let text = KernelFile::new(path.to_owned()).read_if_there(&mut buffer)?;
+    Some(String::from_utf8_lossy(text).trim_matches('\n').to_owned())
 }

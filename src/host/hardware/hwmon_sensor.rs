@@ -34,8 +34,8 @@ pub(super) struct File<'n> {
 pub(super) struct Shown {
     /// What follows `node_hwmon_`; for a counter, without the unit.
     pub(super) name: String,
-    /// What the number is multiplied with.
-    pub(super) scale: f64,
+    /// What the number is multiplied with; `None` for a switch, which is on if it says 1.
+    pub(super) scale: Option<f64>,
     pub(super) is_counter: bool,
 }
 
@@ -74,9 +74,12 @@ impl<'n> File<'n> {
     /// `input` needs no name beside it.
     pub(super) fn shown(&self, is_alone: bool) -> Shown {
         let Self { kind, property, .. } = *self;
-        let gauge = |name: String, scale| Shown { name, scale, is_counter: false };
+        let gauge = |name: String, scale| Shown { name, scale: Some(scale), is_counter: false };
         match kind {
-            "beep_enable" => return gauge("beep_enabled".to_owned(), 1.0),
+            "beep_enable" => {
+                let name = "beep_enabled".to_owned();
+                return Shown { name, scale: None, is_counter: false };
+            }
             "vrm" => return gauge("voltage_regulator_version".to_owned(), 1.0),
             "update_interval" => return gauge("update_interval_seconds".to_owned(), 1e-3),
             _ => {}
@@ -95,7 +98,7 @@ impl<'n> File<'n> {
             ("temp", _) => with("celsius", 1e-3),
             ("curr", _) => with("amps", 1e-3),
             // The family of counters has the rest of the name.
-            ("energy", _) => Shown { name, scale: 1e-6, is_counter: true },
+            ("energy", _) => Shown { name, scale: Some(1e-6), is_counter: true },
             ("power", "accuracy") => gauge(name, 1e-6),
             ("power", "average_interval" | "average_interval_min" | "average_interval_max") => {
                 with("seconds", 1e-3)
@@ -129,7 +132,7 @@ pub(super) fn clean(name: &str) -> String {
 mod tests {
     use super::*;
 
-    fn shown(file: &str) -> Option<(String, String, f64)> {
+    fn shown(file: &str) -> Option<(String, String, Option<f64>)> {
         let file = File::of(file)?;
         let Shown { name, scale, .. } = file.shown(true);
         Some((file.sensor(), name, scale))
@@ -137,15 +140,19 @@ mod tests {
 
     #[test]
     fn files_are_taken_apart() {
-        let of =
-            |sensor: &str, name: &str, scale| Some((sensor.to_owned(), name.to_owned(), scale));
+        let of = |sensor: &str, name: &str, scale: f64| {
+            Some((sensor.to_owned(), name.to_owned(), Some(scale)))
+        };
         assert_eq!(shown("temp1_input"), of("temp1", "temp_celsius", 1e-3));
         assert_eq!(shown("temp1_crit_alarm"), of("temp1", "temp_crit_alarm_celsius", 1e-3));
         assert_eq!(shown("fan2_alarm"), of("fan2", "fan_alarm", 1.0));
         assert_eq!(shown("in0_beep"), of("in0", "in_beep_enabled", 1.0));
         assert_eq!(shown("pwm1"), of("pwm1", "pwm", 1.0));
         assert_eq!(shown("pwm1_auto_point1_pwm"), of("pwm1", "pwm_auto_point1_pwm", 1.0));
-        assert_eq!(shown("beep_enable"), of("beep_enable0", "beep_enabled", 1.0));
+        assert_eq!(
+            shown("beep_enable"),
+            Some(("beep_enable0".to_owned(), "beep_enabled".to_owned(), None))
+        );
         assert_eq!(shown("power1_average"), of("power1", "power_average_watt", 1e-6));
         assert_eq!(shown("energy3_input"), of("energy3", "energy", 1e-6));
         assert_eq!(File::of("pwm1_input").unwrap().shown(false).name, "pwm_input");
