@@ -5,6 +5,7 @@
 
 use super::Error;
 use super::directory::Directory;
+use super::looked::Looked;
 use super::parse::{any_number, scaled};
 use super::root::KernelFile;
 use super::table::Table;
@@ -25,6 +26,7 @@ pub(super) struct Attribute {
 /// The devices of a folder.
 pub(super) struct Class<T> {
     folder: Directory,
+    looked: Looked,
     attributes: &'static [Attribute],
     devices: Table<Option<Device<T>>>,
 }
@@ -48,11 +50,14 @@ struct Number {
 impl<T> Class<T> {
     /// The devices below `folder`.
     pub(super) fn new(folder: PathBuf, attributes: &'static [Attribute]) -> Self {
-        Self { folder: Directory::new(folder), attributes, devices: Table::default() }
+        let (looked, devices) = (Looked::default(), Table::default());
+        Self { folder: Directory::new(folder), looked, attributes, devices }
     }
 
-    /// Finds the devices that there are. `make` is asked about new ones: with the folder's name
-    /// and path, for the labels and what else is kept, or `None` for what is no device to show.
+    /// Finds the devices that there are. `make` is asked with the folder's name and path, for the
+    /// labels and what else is kept, or `None` for what is no device to show: about new ones; at
+    /// each pass about those that were none, since a device gets its files after its folder; and about
+    /// all of them where any has come, gone or been replaced, and after a while.
     ///
     /// # Errors
     /// [`Error::NoData`] where there is no such folder, [`Error::Read`] where it cannot be listed.
@@ -61,19 +66,18 @@ impl<T> Class<T> {
         mut make: impl FnMut(&str, &Path) -> Option<(Labels, T)>,
     ) -> Result<(), Error> {
         let top = self.folder.path().to_owned();
-        let attributes = self.attributes;
+        let names = self.folder.list()?;
+        if self.looked.is_due(names.has_changed()) {
+            self.devices = Table::default();
+        }
         self.devices.begin();
-        for name in self.folder.list()?.iter() {
-            self.devices.meet(name.as_bytes(), || {
+        for name in names.iter() {
+            let Some(row) = self.devices.meet(name.as_bytes(), || None) else { continue };
+            if row.is_none() {
                 let path = top.join(name);
-                let (labels, own) = make(&name.to_string_lossy(), &path)?;
-                let number = |attribute: &Attribute| {
-                    let file = path.join(attribute.file);
-                    file.exists()
-                        .then(|| Number { file: KernelFile::new(file).single(), value: None })
-                };
-                Some(Device { labels, own, numbers: attributes.iter().map(number).collect() })
-            });
+                *row = make(&name.to_string_lossy(), &path)
+                    .map(|(labels, own)| Device::new(labels, own, &path, self.attributes));
+            }
         }
         self.devices.end();
         Ok(())
@@ -121,6 +125,14 @@ impl<T> Class<T> {
 }
 
 impl<T> Device<T> {
+    fn new(labels: Labels, own: T, path: &Path, attributes: &[Attribute]) -> Self {
+        let number = |attribute: &Attribute| {
+            let file = path.join(attribute.file);
+            file.exists().then(|| Number { file: KernelFile::new(file).single(), value: None })
+        };
+        Self { labels, own, numbers: attributes.iter().map(number).collect() }
+    }
+
     /// The number of the attribute at `index` of the table, as it was read last.
     pub(super) fn number(&self, index: usize) -> Option<f64> {
         self.numbers.get(index)?.as_ref()?.value
@@ -171,8 +183,11 @@ mod tests {
 
     fn pass(class: &mut Class<()>) -> String {
         let (mut batch, mut out) = (Batch::new(), Vec::new());
+        let is_device = |name: &str, path: &Path| name.starts_with('x') && path.join("a").exists();
         class
-            .update(|name, _| name.starts_with('x').then(|| (Labels::new(&[("name", name)]), ())))
+            .update(|name, path| {
+                is_device(name, path).then(|| (Labels::new(&[("name", name)]), ()))
+            })
             .unwrap();
         class.emit(&mut Vec::new(), &mut batch);
         crate::exposition::encode(&batch, crate::exposition::Format::Text, &mut out);
@@ -196,5 +211,23 @@ mod tests {
         assert_eq!(pass(&mut class), r#"a{name="x1"} 3.5"#);
         std::fs::remove_dir_all(&top).unwrap();
         assert!(matches!(class.update(|_, _| None), Err(Error::NoData(_))));
+    }
+
+    #[test]
+    fn files_may_come_after_their_folder() {
+        let top = std::env::temp_dir().join(format!("musterd-class-late-{}", std::process::id()));
+        std::fs::create_dir_all(top.join("x1")).unwrap();
+        let mut class = Class::new(top.clone(), &ATTRIBUTES);
+        assert_eq!(pass(&mut class), "");
+        std::fs::write(top.join("x1/a"), "7\n").unwrap();
+        assert_eq!(pass(&mut class), r#"a{name="x1"} 3.5"#);
+        std::fs::write(top.join("x1/b"), "2\n").unwrap();
+        class.looked = Looked::default();
+        assert_eq!(pass(&mut class), r#"a{name="x1"} 3.5 b{name="x1"} 2"#);
+        std::fs::write(top.join("x1/a"), "8\n").unwrap();
+        std::fs::create_dir(top.join("x2")).unwrap();
+        std::fs::write(top.join("x2/a"), "1\n").unwrap();
+        assert_eq!(pass(&mut class), r#"a{name="x1"} 4 a{name="x2"} 0.5 b{name="x1"} 2"#);
+        std::fs::remove_dir_all(&top).unwrap();
     }
 }
