@@ -63,6 +63,18 @@ impl<T> Class<T> {
     /// [`Error::NoData`] where there is no such folder, [`Error::Read`] where it cannot be listed.
     pub(super) fn update(
         &mut self,
+        make: impl FnMut(&str, &Path) -> Option<(Labels, T)>,
+    ) -> Result<(), Error> {
+        self.update_some(|_| true, make)
+    }
+
+    /// As [`Class::update`], for those alone whose names are wanted at this pass.
+    ///
+    /// # Errors
+    /// As those of [`Class::update`].
+    pub(super) fn update_some(
+        &mut self,
+        is_wanted: impl Fn(&str) -> bool,
         mut make: impl FnMut(&str, &Path) -> Option<(Labels, T)>,
     ) -> Result<(), Error> {
         let top = self.folder.path().to_owned();
@@ -72,10 +84,14 @@ impl<T> Class<T> {
         }
         self.devices.begin();
         for name in names.iter() {
+            let text = name.to_string_lossy();
+            if !is_wanted(&text) {
+                continue;
+            }
             let Some(row) = self.devices.meet(name.as_bytes(), || None) else { continue };
             if row.is_none() {
                 let path = top.join(name);
-                *row = make(&name.to_string_lossy(), &path)
+                *row = make(&text, &path)
                     .map(|(labels, own)| Device::new(labels, own, &path, self.attributes));
             }
         }

@@ -1,11 +1,11 @@
 //! `cpufreq`: how fast the cpus are clocked, and who decides it, of
 //! `/sys/devices/system/cpu/cpu*/cpufreq` (Documentation/admin-guide/pm/cpufreq.rst).
 //!
-//! Must not know about cpus that the kernel does not clock.
+//! Must not know about cpus that the kernel does not clock, or that are off.
 
-use super::FREQUENCY;
+use super::{FREQUENCY, cpus};
 use crate::host::class::{Attribute, Class, Text};
-use crate::host::root::Root;
+use crate::host::root::{KernelFile, Root};
 use crate::host::{Builder, Collector, Entry, Error, NoOptions, Pass};
 use crate::metric::{Batch, Family, Labels};
 use std::collections::BTreeSet;
@@ -70,12 +70,15 @@ fn configure(options: toml::Deserializer<'_>) -> Result<Builder, toml::de::Error
     let _: NoOptions = serde::Deserialize::deserialize(options)?;
     Ok(Arc::new(|root: &Arc<Root>| {
         let folder = root.sysfs.join("devices/system/cpu");
-        Box::new(CpuFreq { cpus: Class::new(folder, &ATTRIBUTES) })
+        let offline = KernelFile::new(folder.join("offline")).single();
+        Box::new(CpuFreq { cpus: Class::new(folder, &ATTRIBUTES), offline })
     }))
 }
 
 struct CpuFreq {
     cpus: Class<Governors>,
+    /// The list of those that are off: what their files say is what the cpus they share a clock with do.
+    offline: KernelFile,
 }
 
 /// The governors of a cpu.
@@ -90,7 +93,9 @@ struct Governors {
 
 impl Collector for CpuFreq {
     fn collect(&mut self, pass: &mut Pass<'_>) -> Result<(), Error> {
-        self.cpus.update(cpu)?;
+        let offline = cpus::list(self.offline.read_if_there(pass.buffer).unwrap_or_default());
+        let is_on = |name: &str| number(name).is_some_and(|cpu| !is_in(&offline, cpu));
+        self.cpus.update_some(is_on, cpu)?;
         self.cpus.emit(pass.buffer, pass.batch);
         pass.batch.begin(&GOVERNOR);
         for cpu in self.cpus.devices_mut() {
@@ -102,10 +107,9 @@ impl Collector for CpuFreq {
 
 /// `cpu7`, if it has a clock.
 fn cpu(name: &str, path: &Path) -> Option<(Labels, Governors)> {
-    let number = name.strip_prefix("cpu")?;
-    let is_number = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
+    let number = number(name)?;
     let folder = path.join("cpufreq");
-    (is_number && folder.is_dir()).then(|| {
+    folder.is_dir().then(|| {
         let governors = Governors {
             cpu: number.to_owned(),
             now: Text::new(folder.join("scaling_governor")),
@@ -115,6 +119,17 @@ fn cpu(name: &str, path: &Path) -> Option<(Labels, Governors)> {
         };
         (Labels::new(&[("cpu", number)]), governors)
     })
+}
+
+/// The number of `cpu7`.
+fn number(name: &str) -> Option<&str> {
+    let number = name.strip_prefix("cpu")?;
+    let is_number = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
+    is_number.then_some(number)
+}
+
+fn is_in(cpus: &[u16], number: &str) -> bool {
+    number.parse().is_ok_and(|cpu| cpus.contains(&cpu))
 }
 
 impl Governors {
@@ -149,5 +164,26 @@ mod tests {
             .map(|name| cpu(name, &top.join(name)).map(|(labels, _)| labels));
         std::fs::remove_dir_all(&top).unwrap();
         assert_eq!(shown, [Some(Labels::new(&[("cpu", "0")])), None, None, None]);
+    }
+
+    #[test]
+    fn cpus_come_and_go_with_the_list_of_those_that_are_off() {
+        let top = std::env::temp_dir().join(format!("musterd-cpufreq-off-{}", std::process::id()));
+        for cpu in ["cpu0", "cpu3"] {
+            std::fs::create_dir_all(top.join(cpu).join("cpufreq")).unwrap();
+        }
+        let offline = KernelFile::new(top.join("offline"));
+        let mut collector = CpuFreq { cpus: Class::new(top.clone(), &ATTRIBUTES), offline };
+        let mut pass = |offline: &str| -> Vec<String> {
+            std::fs::write(top.join("offline"), offline).unwrap();
+            let deadline = std::time::Instant::now() + std::time::Duration::from_secs(9);
+            let (batch, buffer) = (&mut Batch::new(), &mut Vec::new());
+            collector.collect(&mut Pass { batch, buffer, deadline }).unwrap();
+            collector.cpus.devices().map(|cpu| cpu.own.cpu.clone()).collect()
+        };
+        assert_eq!(pass("\n"), ["0", "3"]);
+        assert_eq!(pass("2-4\n"), ["0"]);
+        assert_eq!(pass(""), ["0", "3"]);
+        std::fs::remove_dir_all(&top).unwrap();
     }
 }
