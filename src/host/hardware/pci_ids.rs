@@ -77,26 +77,26 @@ impl Names {
         }
     }
 
-    /// A vendor's name; empty if it is not known.
-    pub(super) fn vendor(&self, vendor: u16) -> &str {
-        self.vendors.get(&vendor).map_or("", String::as_str)
+    /// A vendor's name, if it is known.
+    pub(super) fn vendor(&self, vendor: u16) -> Option<&str> {
+        self.vendors.get(&vendor).map(String::as_str)
     }
 
-    /// A device's.
-    pub(super) fn device(&self, vendor: u16, device: u16) -> &str {
-        self.devices.get(&(vendor, device)).map_or("", String::as_str)
+    /// A device's: by its vendor and its own number.
+    pub(super) fn device(&self, device: (u16, u16)) -> Option<&str> {
+        self.devices.get(&device).map(String::as_str)
     }
 
     /// A board's: by the device, and by the board's own vendor and number.
-    pub(super) fn subsystem(&self, device: (u16, u16), own: (u16, u16)) -> &str {
+    pub(super) fn subsystem(&self, device: (u16, u16), own: (u16, u16)) -> Option<&str> {
         let key = (device.0, device.1, own.0, own.1);
-        self.subsystems.get(&key).map_or("", String::as_str)
+        self.subsystems.get(&key).map(String::as_str)
     }
 
     /// A class's: as much of it as has a name.
-    pub(super) fn class(&self, class: u32) -> &str {
+    pub(super) fn class(&self, class: u32) -> Option<&str> {
         let parts = [class, class & 0x00ff_ff00, class & 0x00ff_0000];
-        parts.iter().find_map(|part| self.classes.get(part)).map_or("", String::as_str)
+        parts.iter().find_map(|part| self.classes.get(part)).map(String::as_str)
     }
 }
 
@@ -109,12 +109,13 @@ mod tests {
         let text = "# head\n8086  Intel\n\t1521  I350\n\t\t8086 00a3  OCP card\n\t1522  Other\nC 01  Mass storage\n\
             \t08  NVM\n\t\t02  NVM Express\nffff\n";
         let names = Names::of(text);
-        assert_eq!((names.vendor(0x8086), names.vendor(7)), ("Intel", ""));
-        assert_eq!(names.device(0x8086, 0x1522), "Other");
-        assert_eq!(names.subsystem((0x8086, 0x1521), (0x8086, 0x00a3)), "OCP card");
-        assert_eq!(names.class(0x01_08_02), "NVM Express");
-        assert_eq!((names.class(0x01_08_77), names.class(0x01_99_00)), ("NVM", "Mass storage"));
-        assert_eq!(names.class(0x02_00_00), "");
+        assert_eq!((names.vendor(0x8086), names.vendor(7)), (Some("Intel"), None));
+        assert_eq!(names.device((0x8086, 0x1522)), Some("Other"));
+        assert_eq!(names.subsystem((0x8086, 0x1521), (0x8086, 0x00a3)), Some("OCP card"));
+        assert_eq!(names.class(0x01_08_02), Some("NVM Express"));
+        let wider = (names.class(0x01_08_77), names.class(0x01_99_00));
+        assert_eq!(wider, (Some("NVM"), Some("Mass storage")));
+        assert_eq!(names.class(0x02_00_00), None);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use crate::host::class::{Attribute, Class};
 use crate::host::parse::{any_number, decimal, hexadecimal, words};
 use crate::host::root::{KernelFile, Root, read_once};
 use crate::host::{Builder, Collector, Entry, Error, Pass};
-use crate::metric::{Family, Labels};
+use crate::metric::{Batch, Family, Labels};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -21,14 +21,18 @@ const fn gauge(file: &'static str, name: &'static str, help: &'static str) -> At
 
 #[rustfmt::skip] // a table
 static ATTRIBUTES: [Attribute; 7] = [
-    gauge("max_link_width", "node_pcidevice_max_link_width", "Lanes that the link can have."),
-    gauge("current_link_width", "node_pcidevice_current_link_width", "Lanes that the link has."),
+    gauge("max_link_width", "node_pcidevice_max_link_width", "Lanes that the link can have; -1 if unknown."),
+    gauge("current_link_width", "node_pcidevice_current_link_width", "Lanes that the link has; -1 if unknown."),
     gauge("d3cold_allowed", "node_pcidevice_d3cold_allowed", "Whether the device may be switched off."),
     gauge("sriov_drivers_autoprobe", "node_pcidevice_sriov_drivers_autoprobe", "Whether virtual functions get a driver by themselves."),
     gauge("sriov_numvfs", "node_pcidevice_sriov_numvfs", "Virtual functions that are on."),
     gauge("sriov_totalvfs", "node_pcidevice_sriov_totalvfs", "Virtual functions that there can be."),
     gauge("sriov_vf_total_msix", "node_pcidevice_sriov_vf_total_msix", "Interrupt vectors of all virtual functions together."),
 ];
+/// What a device has that lacks the attribute's file, or whose file has no number.
+const ABSENT: [f64; ATTRIBUTES.len()] = [NO_LINK, NO_LINK, 0.0, 0.0, 0.0, 0.0, 0.0];
+/// Width and speed of a link that there is not, or of which nothing is known.
+const NO_LINK: f64 = -1.0;
 const INFO: Family = Family::gauge(
     "node_pcidevice_info",
     &[
@@ -60,7 +64,7 @@ const SPEEDS: [(&str, Family); 2] = [
         Family::gauge(
             "node_pcidevice_max_link_transfers_per_second",
             DEVICE,
-            "Speed that the link can have.",
+            "Speed that the link can have; -1 if unknown.",
         ),
     ),
     (
@@ -68,7 +72,7 @@ const SPEEDS: [(&str, Family); 2] = [
         Family::gauge(
             "node_pcidevice_current_link_transfers_per_second",
             DEVICE,
-            "Speed that the link has.",
+            "Speed that the link has; -1 if unknown.",
         ),
     ),
 ];
@@ -117,10 +121,10 @@ fn configure(options: toml::Deserializer<'_>) -> Result<Builder, toml::de::Error
         let known = NAMES.map(|name| root.rootfs.join(name));
         let given = (!ids_file.as_os_str().is_empty()).then(|| ids_file.clone());
         let file = given.or_else(|| known.into_iter().find(|path| path.exists()));
-        let text = file.filter(|_| names).and_then(|path| read_once(&path).ok());
+        let text = || file.and_then(|path| read_once(&path).ok()).unwrap_or_default();
         Box::new(PciDevice {
             devices: Class::new(root.sysfs.join("bus/pci/devices"), &ATTRIBUTES),
-            names: text.map(|text| Names::of(&String::from_utf8_lossy(&text))),
+            names: names.then(|| Names::of(&String::from_utf8_lossy(&text()))),
         })
     }))
 }
@@ -143,7 +147,8 @@ impl Collector for PciDevice {
     fn collect(&mut self, pass: &mut Pass<'_>) -> Result<(), Error> {
         let names = self.names.as_ref();
         self.devices.update(|name, path| Device::new(name, path, names))?;
-        self.devices.emit(pass.buffer, pass.batch);
+        self.devices.read(pass.buffer);
+        emit_attributes(&self.devices, pass.batch);
         pass.batch.begin(&INFO);
         for device in self.devices.devices() {
             pass.batch.sample_with(&device.own.info, 1.0);
@@ -153,9 +158,8 @@ impl Collector for PciDevice {
             for device in self.devices.devices_mut() {
                 let Device { labels, speeds, .. } = &mut device.own;
                 let Some(file) = speeds.get_mut(index) else { continue };
-                if let Some(speed) = file.read_if_there(pass.buffer).and_then(speed) {
-                    pass.batch.sample_with(labels, speed);
-                }
+                let speed = file.read_if_there(pass.buffer).and_then(speed);
+                pass.batch.sample_with(labels, speed.unwrap_or(NO_LINK));
             }
         }
         pass.batch.begin(&NUMA_NODE);
@@ -176,6 +180,15 @@ impl Collector for PciDevice {
             }
         }
         Ok(())
+    }
+}
+
+fn emit_attributes(devices: &Class<Device>, batch: &mut Batch) {
+    for (index, (attribute, absent)) in ATTRIBUTES.iter().zip(ABSENT).enumerate() {
+        batch.begin(&attribute.family);
+        for device in devices.devices() {
+            batch.sample_with(&device.own.labels, device.number(index).unwrap_or(absent));
+        }
     }
 }
 
@@ -221,24 +234,31 @@ fn info(own: &[(&str, &str); 4], path: &Path, names: Option<&Names>) -> Labels {
         "revision",
     ];
     labels.extend(keys.into_iter().zip(ids.iter().map(String::as_str)));
-    if let Some(names) = names {
-        let number =
-            |id: &String| hexadecimal(id.strip_prefix("0x")?.as_bytes()).unwrap_or_default().into();
-        let numbers: Vec<u64> = ids.iter().filter_map(number).collect();
-        if let [class, vendor, device, by, board, ..] = *numbers {
-            let short = |number: u64| u16::try_from(number).unwrap_or_default();
-            let (vendor, device, by, board) =
-                (short(vendor), short(device), short(by), short(board));
-            labels.extend([
-                ("class_name", names.class(u32::try_from(class).unwrap_or_default())),
-                ("vendor_name", names.vendor(vendor)),
-                ("device_name", names.device(vendor, device)),
-                ("subsystem_vendor_name", names.vendor(by)),
-                ("subsystem_device_name", names.subsystem((vendor, device), (by, board))),
-            ]);
-        }
-    }
+    let shown = names.map(|names| names_of(&ids, names)).unwrap_or_default();
+    labels.extend(shown.iter().map(|(label, name)| (*label, name.as_str())));
     Labels::new(&labels)
+}
+
+/// What a device's numbers stand for: the numbers themselves where they have no name.
+fn names_of(ids: &[String; 6], names: &Names) -> Vec<(&'static str, String)> {
+    let [class, vendor, device, by, board, _] =
+        ids.each_ref().map(|id| id.strip_prefix("0x").unwrap_or(id));
+    let number = |id: &str| u16::try_from(hexadecimal(id.as_bytes())?).ok();
+    let pair = |vendor, device| number(vendor).zip(number(device));
+    let class_number = hexadecimal(class.as_bytes()).and_then(|class| u32::try_from(class).ok());
+    let class_name = class_number.and_then(|class| names.class(class)).map(str::to_owned);
+    let vendor_name = |id| number(id).and_then(|vendor| names.vendor(vendor)).unwrap_or(id);
+    let device_name = pair(vendor, device).and_then(|device| names.device(device));
+    let board_name = pair(vendor, device)
+        .zip(pair(by, board))
+        .and_then(|(device, board)| names.subsystem(device, board));
+    vec![
+        ("class_name", class_name.unwrap_or_else(|| format!("Unknown class ({class})"))),
+        ("vendor_name", vendor_name(vendor).to_owned()),
+        ("device_name", device_name.unwrap_or(device).to_owned()),
+        ("subsystem_vendor_name", vendor_name(by).to_owned()),
+        ("subsystem_device_name", board_name.unwrap_or(board).to_owned()),
+    ]
 }
 
 /// `0000:45:00.0`: segment, bus, device, function.
@@ -269,5 +289,17 @@ mod tests {
         assert_eq!((address("pci0000:00"), address("0000:45:00"), address("")), (None, None, None));
         assert_eq!(speed(b"2.5 GT/s PCIe\n"), Some(2.5e9));
         assert_eq!((speed(b"Unknown"), speed(b"")), (None, None));
+    }
+
+    #[test]
+    fn numbers_without_a_name_are_shown_themselves() {
+        let ids = ["0x060100", "0x8086", "0x7a84", "0x1028", "0x0acd", "0x11"].map(str::to_owned);
+        let shown = |names: &str| {
+            let names = names_of(&ids, &Names::of(names)).into_iter();
+            names.map(|(_, name)| name).collect::<Vec<_>>()
+        };
+        assert_eq!(shown(""), ["Unknown class (060100)", "8086", "7a84", "1028", "0acd"]);
+        let some = "1028  Dell\n8086  Intel\n\t7a84  Z690\nC 06  Bridge\n";
+        assert_eq!(shown(some), ["Bridge", "Intel", "Z690", "Dell", "0acd"]);
     }
 }
