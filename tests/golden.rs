@@ -39,7 +39,7 @@ fn the_fixtures_give_the_kept_expositions() {
 #[test]
 fn what_is_looked_for_by_a_pattern_succeeds_where_there_is_none() {
     let nowhere = roots(Path::new("/nonexistent"), "udev");
-    let names = "bcache btrfs edac lnstat meminfo_numa thermal_zone xfs";
+    let names = "bcache btrfs cpu_vulnerabilities edac lnstat meminfo_numa thermal_zone xfs";
     let all = plans("");
     for name in names.split(' ') {
         let plan = all.iter().find(|plan| plan.name == name).unwrap();

@@ -7,7 +7,7 @@ use crate::host::class::Text;
 use crate::host::directory::Directory;
 use crate::host::root::Root;
 use crate::host::table::Table;
-use crate::host::{Builder, Collector, Entry, Error, NoOptions, Pass};
+use crate::host::{Builder, Collector, Entry, Error, NoOptions, Pass, if_there};
 use crate::metric::Family;
 use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
@@ -38,8 +38,9 @@ struct CpuVulnerabilities {
 impl Collector for CpuVulnerabilities {
     fn collect(&mut self, pass: &mut Pass<'_>) -> Result<(), Error> {
         let top = self.folder.path().to_owned();
+        let Some(names) = if_there(self.folder.list())? else { return Ok(()) };
         self.flaws.begin();
-        for name in self.folder.list()?.iter() {
+        for name in names.iter() {
             self.flaws.meet(name.as_bytes(), || {
                 (name.to_string_lossy().into_owned(), Text::new(top.join(name)))
             });
@@ -56,20 +57,19 @@ impl Collector for CpuVulnerabilities {
     }
 }
 
-/// The state, and what is done about it: `Mitigation: PTI`, `Vulnerable: no microcode`. Some have
-/// the part that is meant in front: `KVM: Mitigation: VMX disabled`.
+/// The state, and what is done about it: `Mitigation: PTI`, `Vulnerable: no microcode`. Where the state is
+/// not the first word (`KVM: Mitigation: VMX disabled`), it is taken for unknown, and the text is shown whole.
 fn parse(text: &str) -> (&'static str, &str) {
-    let rest = text.strip_prefix("KVM: ").unwrap_or(text);
     let after =
-        |prefix: &str| Some(rest.strip_prefix(prefix)?.trim_start_matches([':', ';', ',', ' ']));
+        |state: &str| Some(text.strip_prefix(state)?.trim_start_matches([':', ';', ',', ' ']));
     if let Some(mitigation) = after("Mitigation") {
         ("mitigation", mitigation)
-    } else if let Some(rest) = after("Vulnerable").or_else(|| after("Processor vulnerable")) {
+    } else if let Some(rest) = after("Vulnerable") {
         ("vulnerable", rest)
-    } else if rest.starts_with("Not affected") {
+    } else if text.starts_with("Not affected") {
         ("not affected", "")
     } else {
-        ("unknown", "")
+        ("unknown", after("Unknown").unwrap_or(text))
     }
 }
 
@@ -83,8 +83,10 @@ mod tests {
         assert_eq!(parse("Mitigation: PTI; x"), ("mitigation", "PTI; x"));
         assert_eq!(parse("Vulnerable"), ("vulnerable", ""));
         assert_eq!(parse("Vulnerable: no microcode"), ("vulnerable", "no microcode"));
-        assert_eq!(parse("KVM: Mitigation: VMX disabled"), ("mitigation", "VMX disabled"));
-        assert_eq!(parse("Unknown: x"), ("unknown", ""));
+        assert_eq!(parse("Unknown: x"), ("unknown", "x"));
+        for text in ["KVM: Mitigation: VMX disabled", "KVM: Vulnerable", "Processor vulnerable"] {
+            assert_eq!(parse(text), ("unknown", text));
+        }
         assert_eq!(parse(""), ("unknown", ""));
     }
 }
