@@ -1,5 +1,5 @@
 //! For the collector `cpu`: models, frequencies, flags and bugs of the cpus, of `/proc/cpuinfo`
-//! (proc_cpuinfo(5); the fields are those of x86).
+//! (proc_cpuinfo(5); the fields are those of x86, and the flags also those of Arm).
 //!
 //! Must not know what cpus spend their time on.
 
@@ -192,7 +192,7 @@ impl<'a> Block<'a> {
     fn set(&mut self, (key, value): (&'a [u8], &'a [u8])) {
         match key {
             b"cpu MHz" => self.megahertz = decimal(value),
-            b"flags" => self.flags = value,
+            b"flags" | b"Features" | b"features" => self.flags = value,
             b"bugs" => self.bugs = value,
             _ => {
                 let mut slots = FIELDS.iter().zip(&mut self.fields);
@@ -220,6 +220,10 @@ mod tests {
         assert_eq!(blocks[0].flags, b"x y");
         assert_eq!(blocks[1].fields[PROCESSOR], b"1");
         assert_eq!(blocks[1].megahertz, None);
+        for name in ["Features", "features"] {
+            let text = format!("processor\t: 0\n{name}\t: fp asimd\n");
+            assert_eq!(parse(text.as_bytes()).next().unwrap().flags, b"fp asimd");
+        }
     }
 
     #[test]
