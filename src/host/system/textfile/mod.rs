@@ -11,7 +11,7 @@ use crate::host::root::Root;
 use crate::host::table::Table;
 use crate::host::{Builder, Collector, Entry, Error, Pass};
 use crate::metric::{Batch, Family, Histogram, Kind, Summary};
-use parse::{Foreign, Value};
+use parse::{Content, Foreign, Value};
 use rustix::fs::{FileType, Mode, OFlags, fstat, open};
 use std::collections::{BTreeMap, HashSet};
 use std::io::Read;
@@ -69,7 +69,7 @@ struct TextFile {
 struct File {
     path: String,
     version: Option<Version>,
-    content: Result<Vec<Foreign>, String>,
+    content: Result<Content, String>,
 }
 
 /// What tells one state of a file from another: inode, size, and when it was changed.
@@ -118,10 +118,11 @@ impl TextFile {
         let mut families: BTreeMap<&str, Vec<(&File, &Foreign)>> = BTreeMap::new();
         for file in self.files.rows() {
             match &file.content {
-                Ok(all) => {
+                Ok(Content { families: all, left_out }) => {
                     for foreign in all {
                         families.entry(&foreign.name).or_default().push((file, foreign));
                     }
+                    complaints.extend(left_out.iter().map(|what| format!("{}: {what}", file.path)));
                 }
                 Err(what) => complaints.push(format!("{}: {what}", file.path)),
             }
@@ -369,6 +370,17 @@ mod tests {
         ] {
             assert!(collector.complaint.contains(part), "{part}: {}", collector.complaint);
         }
+    }
+
+    #[test]
+    fn of_a_sample_that_stands_twice_the_first_is_shown() {
+        let folder = Folder::new("textfile-twice");
+        folder.write("a.prom", "# HELP a A.\n# TYPE a gauge\na{x=\"1\"} 1\na{x=\"1\"} 0\n");
+        let mut collector = collector(&folder);
+        let a = "# HELP a A.\n# TYPE a gauge\na{x=\"1\"} 1\n";
+        assert_eq!(shown(&mut collector), format!("{OWN}{a}{END} 1"));
+        let what = "a.prom: line 4: a second sample of the same `a`";
+        assert!(collector.complaint.ends_with(what), "{}", collector.complaint);
     }
 
     #[test]

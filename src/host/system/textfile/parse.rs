@@ -7,6 +7,18 @@ use crate::metric::{Kind, Labels};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
+/// What a text has to show.
+#[derive(Debug, PartialEq)]
+pub(super) struct Content {
+    /// By name.
+    pub(super) families: Vec<Foreign>,
+    /// Why samples are missing, as far as it is told.
+    pub(super) left_out: Vec<String>,
+}
+
+/// Of a text with more than so many samples that are left out, the rest are not told.
+const TOLD: usize = 8;
+
 /// A family of a text.
 #[derive(Debug, PartialEq)]
 pub(super) struct Foreign {
@@ -55,19 +67,39 @@ struct Row {
     count: Option<f64>,
 }
 
-/// Reads a text: its families, by name.
+/// What is wrong with a line.
+enum Wrong {
+    /// Nothing of the text is to be shown.
+    Text(String),
+    /// Only this sample is not.
+    Sample(String),
+}
+
+impl From<String> for Wrong {
+    fn from(what: String) -> Self {
+        Self::Text(what)
+    }
+}
+
+/// Reads a text.
 ///
 /// # Errors
 /// What is wrong in which line. Nothing of such a text is to be shown.
-pub(super) fn parse(text: &[u8]) -> Result<Vec<Foreign>, String> {
+pub(super) fn parse(text: &[u8]) -> Result<Content, String> {
     let mut drafts: BTreeMap<String, Draft> = BTreeMap::new();
+    let mut left_out = Vec::new();
     for (index, line) in text.split(|&byte| byte == b'\n').enumerate() {
-        readable(line)
-            .and_then(|line| take(line.trim(), &mut drafts))
-            .map_err(|what| format!("line {}: {what}", index + 1))?;
+        let told = |what| format!("line {}: {what}", index + 1);
+        let line = readable(line).map_err(told)?;
+        match take(line.trim(), &mut drafts) {
+            Err(Wrong::Text(what)) => return Err(told(what)),
+            Err(Wrong::Sample(what)) if left_out.len() < TOLD => left_out.push(told(what)),
+            _ => {}
+        }
     }
     let families = drafts.into_iter().filter(|(_, draft)| !draft.rows.is_empty());
-    Ok(families.map(|(name, draft)| finish(name, draft)).collect())
+    let families = families.map(|(name, draft)| finish(name, draft)).collect();
+    Ok(Content { families, left_out })
 }
 
 /// A line as text. Of a comment, which no series depends on, what is not UTF-8 is replaced.
@@ -85,11 +117,16 @@ fn word(text: &str) -> (&str, &str) {
     (word, rest.trim())
 }
 
-fn take(line: &str, drafts: &mut BTreeMap<String, Draft>) -> Result<(), String> {
-    if line.is_empty() {
-        return Ok(());
+fn take(line: &str, drafts: &mut BTreeMap<String, Draft>) -> Result<(), Wrong> {
+    match line.strip_prefix('#') {
+        Some(text) => Ok(comment(text, drafts)?),
+        None if line.is_empty() => Ok(()),
+        None => sample(line, drafts),
     }
-    let Some(comment) = line.strip_prefix('#') else { return sample(line, drafts) };
+}
+
+/// `HELP NAME TEXT` and `TYPE NAME KIND`; others mean nothing.
+fn comment(comment: &str, drafts: &mut BTreeMap<String, Draft>) -> Result<(), String> {
     let (keyword, rest) = word(comment);
     let (name, rest) = word(rest);
     if !["HELP", "TYPE"].contains(&keyword) || name.is_empty() || rest.is_empty() {
@@ -119,20 +156,21 @@ fn take(line: &str, drafts: &mut BTreeMap<String, Draft>) -> Result<(), String> 
 }
 
 /// `NAME{LABEL="VALUE",…} NUMBER`
-fn sample(line: &str, drafts: &mut BTreeMap<String, Draft>) -> Result<(), String> {
+fn sample(line: &str, drafts: &mut BTreeMap<String, Draft>) -> Result<(), Wrong> {
     let end = line.find(|c: char| c == '{' || c.is_whitespace()).unwrap_or(line.len());
     let (name, rest) = line.split_at(end);
     if !is_name(name, ":") {
-        return Err(format!("`{name}` is no name of a metric"));
+        return Err(format!("`{name}` is no name of a metric").into());
     }
     let (mut pairs, rest) = match rest.trim_start().strip_prefix('{') {
         Some(rest) => labels(rest)?,
         None => (Pairs::new(), rest),
     };
     let mut words = rest.split_whitespace();
-    let value = words.next().and_then(number).ok_or("wanted a number behind the name")?;
+    let value = words.next().and_then(number);
+    let value = value.ok_or_else(|| "wanted a number behind the name".to_owned())?;
     if words.next().is_some() {
-        return Err("timestamps are not supported".to_owned());
+        return Err("timestamps are not supported".to_owned().into());
     }
     let (family, suffix) = family_of(name, drafts);
     let draft = drafts.entry(family.to_owned()).or_default();
@@ -140,13 +178,15 @@ fn sample(line: &str, drafts: &mut BTreeMap<String, Draft>) -> Result<(), String
         (Some(Kind::Histogram), "_bucket") => Some("le"),
         (Some(Kind::Summary), "") => Some("quantile"),
         (Some(Kind::Histogram), "") => {
-            return Err(format!("`{name}` is a histogram, wanted its _bucket, _sum or _count"));
+            let what = format!("`{name}` is a histogram, wanted its _bucket, _sum or _count");
+            return Err(Wrong::Sample(what));
         }
         _ => None,
     };
     let limit = match bound {
         Some(label) => {
-            let text = pairs.remove(label).ok_or_else(|| format!("no label `{label}`"))?;
+            let absent = || Wrong::Sample(format!("`{name}` without a label `{label}`"));
+            let text = pairs.remove(label).ok_or_else(absent)?;
             Some(number(&text).ok_or_else(|| format!("`{text}` of `{label}` is no number"))?)
         }
         None => None,
@@ -155,14 +195,24 @@ fn sample(line: &str, drafts: &mut BTreeMap<String, Draft>) -> Result<(), String
     let is_second = match (limit, suffix) {
         (Some(limit), _) => {
             let is_second = row.parts.iter().any(|[known, _]| *known == limit);
-            row.parts.push([limit, value]);
+            if !is_second {
+                row.parts.push([limit, value]);
+            }
             is_second
         }
-        (None, "_sum") => row.sum.replace(value).is_some(),
-        (None, "_count") => row.count.replace(value).is_some(),
-        (None, _) => row.number.replace(value).is_some(),
+        (None, "_sum") => is_second(&mut row.sum, value),
+        (None, "_count") => is_second(&mut row.count, value),
+        (None, _) => is_second(&mut row.number, value),
     };
-    if is_second { Err(format!("a second sample of the same `{name}`")) } else { Ok(()) }
+    let what = || Wrong::Sample(format!("a second sample of the same `{name}`"));
+    if is_second { Err(what()) } else { Ok(()) }
+}
+
+/// Puts a value where none is yet. Says whether there was one, which then stays.
+fn is_second(slot: &mut Option<f64>, value: f64) -> bool {
+    let is_second = slot.is_some();
+    slot.get_or_insert(value);
+    is_second
 }
 
 /// The family that a sample belongs to, and what its name has more than the family's: of a histogram
@@ -302,8 +352,8 @@ mod tests {
     use super::*;
 
     fn one(text: &str) -> Foreign {
-        let mut families = parse(text.as_bytes()).unwrap();
-        assert_eq!(families.len(), 1, "{text}");
+        let Content { mut families, left_out } = parse(text.as_bytes()).unwrap();
+        assert_eq!((families.len(), left_out.len()), (1, 0), "{text}");
         families.remove(0)
     }
 
@@ -344,8 +394,29 @@ mod tests {
     }
 
     #[test]
+    fn of_samples_that_stand_twice_or_belong_nowhere_the_rest_is_shown() {
+        let histogram = "# TYPE h histogram\nh_sum 1\nh_bucket{le=\"1\"} 2\n";
+        let summary = "# TYPE s summary\ns_sum 1\ns_count 2\n";
+        for (rest, sample, what) in [
+            ("\na{x=\"2\"} 4\na{x=\"1\"} 2\n", "a{x=\"1\"} 7", "a second sample of the same `a`"),
+            (histogram, "h_sum 7", "a second sample of the same `h_sum`"),
+            (histogram, "h_bucket{le=\"1\"} 7", "a second sample of the same `h_bucket`"),
+            (histogram, "h_bucket 7", "`h_bucket` without a label `le`"),
+            (histogram, "h 7", "`h` is a histogram, wanted its _bucket, _sum or _count"),
+            (summary, "s_count 7", "a second sample of the same `s_count`"),
+            (summary, "s 7", "`s` without a label `quantile`"),
+        ] {
+            let wanted = parse(rest.as_bytes()).unwrap().families;
+            let shown = parse(format!("{rest}{sample}").as_bytes()).unwrap();
+            assert_eq!((shown.families, shown.left_out), (wanted, vec![format!("line 4: {what}")]));
+        }
+        assert_eq!(parse("a 1\n".repeat(99).as_bytes()).unwrap().left_out.len(), TOLD);
+    }
+
+    #[test]
     fn what_is_not_utf_8() {
-        let families = parse(b"# HELP a Gr\xf6\xdfe.\na{x=\"\xc3\xb6\"} 1").unwrap();
+        let Content { families, .. } =
+            parse(b"# HELP a Gr\xf6\xdfe.\na{x=\"\xc3\xb6\"} 1").unwrap();
         assert_eq!(families[0].help, "Gr\u{fffd}\u{fffd}e.");
         assert_eq!(parse(b"a 1\na{x=\"\xf6\"} 1").unwrap_err(), "line 2: is not UTF-8");
     }
@@ -367,16 +438,10 @@ mod tests {
             ("a{x=\"1\" y=\"2\"} 2", "line 1: wanted `,` or `}` behind a label"),
             ("a{x=\"1\",x=\"2\"} 2", "line 1: the label `x` stands twice"),
             ("a{x", "line 1: wanted `}` or a label"),
-            ("a 1\na 2", "line 2: a second sample of the same `a`"),
             ("a 1\n# TYPE a gauge", "line 2: the TYPE of `a` comes after its samples"),
             ("# TYPE a nonsense", "line 1: `nonsense` is no type of a metric"),
             ("# TYPE a gauge\n# TYPE a gauge", "line 2: a second TYPE for `a`"),
             ("# HELP a y\n# HELP a x", "line 2: a second HELP for `a`"),
-            (
-                "# TYPE a histogram\na 1",
-                "line 2: `a` is a histogram, wanted its _bucket, _sum or _count",
-            ),
-            ("# TYPE a histogram\na_bucket 1", "line 2: no label `le`"),
             ("# TYPE a summary\na{quantile=\"x\"} 1", "line 2: `x` of `quantile` is no number"),
         ] {
             assert_eq!(parse(text.as_bytes()).unwrap_err(), what, "{text}");
