@@ -42,10 +42,14 @@ impl Topology {
     }
 
     /// Looks for counters and isolated cpus. The cpus of a core share its counter, and those of a
-    /// package the package's: the first cpu that has one is taken.
+    /// package the package's, but where they are counted for each cpu: the one whose folder comes first as
+    /// text is taken (`cpu10` before `cpu2`), as node_exporter does.
     pub(super) fn discover(&mut self) {
         let (mut cores, mut packages) = (BTreeMap::new(), BTreeMap::new());
-        for (_, cpu) in cpus::folders(&self.folder) {
+        let mut folders: Vec<_> =
+            cpus::folders(&self.folder).into_iter().map(|(_, path)| path).collect();
+        folders.sort();
+        for cpu in folders {
             let identity = |file| integer(&read_once(&cpu.join("topology").join(file)).ok()?);
             let Some(package) = identity("physical_package_id") else { continue };
             let Some(core) = identity("core_id") else { continue };
@@ -94,5 +98,42 @@ impl Topology {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_the_cpus_of_a_core_the_first_as_text_is_read() {
+        let top = std::env::temp_dir().join(format!("musterd-topology-{}", std::process::id()));
+        for cpu in ["cpu2", "cpu10"] {
+            let folder = top.join("devices/system/cpu").join(cpu);
+            for (file, text) in [
+                ("topology/physical_package_id", "0"),
+                ("topology/core_id", "2"),
+                ("thermal_throttle/core_throttle_count", "5"),
+                ("thermal_throttle/package_throttle_count", "5"),
+            ] {
+                let path = folder.join(file);
+                std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+                std::fs::write(path, text).unwrap();
+            }
+        }
+        let root = Root {
+            procfs: top.join("proc"),
+            sysfs: top.clone(),
+            rootfs: top.clone(),
+            udev_data: top.join("udev"),
+        };
+        let mut topology = Topology::new(&root);
+        topology.discover();
+        for counters in [&topology.cores, &topology.packages] {
+            let paths: Vec<_> = counters.iter().map(|(_, file)| file.path()).collect();
+            assert_eq!(paths.len(), 1);
+            assert!(paths[0].starts_with(top.join("devices/system/cpu/cpu10")), "{paths:?}");
+        }
+        std::fs::remove_dir_all(&top).unwrap();
     }
 }
