@@ -5,7 +5,7 @@
 
 use crate::host::directory::Directory;
 use crate::host::gathered::Gathered;
-use crate::host::parse::{number, words};
+use crate::host::parse::{number, quoted, words};
 use crate::host::root::{KernelFile, Root, read_once};
 use crate::host::{Builder, Collector, Entry, Error, NoOptions, Pass};
 use crate::metric::Family;
@@ -63,10 +63,7 @@ impl Collector for Processes {
     fn collect(&mut self, pass: &mut Pass<'_>) -> Result<(), Error> {
         self.gathered.clear();
         for (place, file) in &mut self.limits {
-            let limit = file.read_if_there(pass.buffer).and_then(|text| number(text.trim_ascii()));
-            if let Some(limit) = limit {
-                self.gathered.add(*place, &[], limit);
-            }
+            self.gathered.add(*place, &[], limit(file, pass.buffer)?);
         }
         let top = self.folder.path().to_owned();
         let (mut pids, mut threads) = (0.0, 0.0);
@@ -105,6 +102,14 @@ impl Collector for Processes {
     }
 }
 
+fn limit(file: &mut KernelFile, buffer: &mut Vec<u8>) -> Result<f64, Error> {
+    let text = file.read(buffer)?.trim_ascii();
+    number(text).ok_or_else(|| {
+        let path = file.path().display();
+        Error::Parse(format!("{path}: wanted a number, found {}", quoted(text)))
+    })
+}
+
 /// State and number of threads.
 fn stat(path: &Path) -> Option<(char, f64)> {
     parse(&read_once(path).ok()?)
@@ -122,6 +127,18 @@ fn parse(text: &[u8]) -> Option<(char, f64)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_limit_must_be_there_and_a_number() {
+        let path = std::env::temp_dir().join(format!("musterd-limit-{}", std::process::id()));
+        let limit = || super::limit(&mut KernelFile::new(path.clone()), &mut Vec::new());
+        assert!(matches!(limit(), Err(Error::NoData(_))));
+        std::fs::write(&path, "x\n").unwrap();
+        assert!(limit().unwrap_err().to_string().ends_with(": wanted a number, found `x`"));
+        std::fs::write(&path, "7\n").unwrap();
+        assert_eq!(limit().unwrap(), 7.0);
+        std::fs::remove_file(&path).unwrap();
+    }
 
     #[test]
     fn names_may_be_anything() {
