@@ -76,27 +76,23 @@ impl Collector for Stat {
     fn collect(&mut self, pass: &mut Pass<'_>) -> Result<(), Error> {
         let totals = parse(self.file.read(pass.buffer)?)?;
         for ((_, family), value) in LINES.iter().zip(totals.lines) {
-            if let Some(value) = value {
-                pass.batch.value(family, value as f64);
-            }
+            pass.batch.value(family, value as f64);
         }
         if self.softirq {
             pass.batch.begin(&SOFTIRQS);
             for (labels, value) in self.vectors.iter().zip(totals.vectors) {
-                if let Some(value) = value {
-                    pass.batch.sample_with(labels, value as f64);
-                }
+                pass.batch.sample_with(labels, value as f64);
             }
         }
         Ok(())
     }
 }
 
-/// What is taken from the file, in the order of the tables.
+/// What is taken from the file, in the order of the tables; 0 where the kernel does not count it.
 #[derive(Debug, Default, PartialEq)]
 struct Totals {
-    lines: [Option<u64>; LINES.len()],
-    vectors: [Option<u64>; VECTORS.len()],
+    lines: [u64; LINES.len()],
+    vectors: [u64; VECTORS.len()],
 }
 
 fn parse(text: &[u8]) -> Result<Totals, Error> {
@@ -109,13 +105,13 @@ fn parse(text: &[u8]) -> Result<Totals, Error> {
         if name == b"softirq" {
             // The first number is the sum of the others.
             for (slot, word) in totals.vectors.iter_mut().zip(words.skip(1)) {
-                *slot = Some(integer(word).ok_or_else(unreadable)?);
+                *slot = integer(word).ok_or_else(unreadable)?;
             }
             continue;
         }
         for ((wanted, _), slot) in LINES.iter().zip(&mut totals.lines) {
             if *wanted == name {
-                *slot = Some(words.next().and_then(integer).ok_or_else(unreadable)?);
+                *slot = words.next().and_then(integer).ok_or_else(unreadable)?;
                 break;
             }
         }
@@ -128,11 +124,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lines_that_are_there() {
+    fn lines_that_are_not_there_are_zero() {
         let text = b"cpu  1 2\nintr 9 1 2 3\nbtime 100\nprocs_blocked 1\nsoftirq 6 1 2 3\n";
         let totals = parse(text).unwrap();
-        assert_eq!(totals.lines, [Some(9), None, Some(100), None, None, Some(1)]);
-        assert_eq!(totals.vectors.iter().flatten().copied().collect::<Vec<_>>(), [1, 2, 3]);
+        assert_eq!(totals.lines, [9, 0, 100, 0, 0, 1]);
+        assert_eq!(totals.vectors, [1, 2, 3, 0, 0, 0, 0, 0, 0, 0]);
         assert_eq!(parse(b"").unwrap(), Totals::default());
     }
 
