@@ -36,7 +36,7 @@ fn configure(options: toml::Deserializer<'_>) -> Result<Builder, toml::de::Error
     let _: NoOptions = serde::Deserialize::deserialize(options)?;
     Ok(Arc::new(|root: &Arc<Root>| {
         let zone = zone_file(root, std::env::var("TZ").ok().as_deref());
-        Box::new(Time { zone: Zone::new(zone), devices: devices(root) })
+        Box::new(Time { zone: Zone::new(root.rootfs.clone(), zone), devices: devices(root) })
     }))
 }
 

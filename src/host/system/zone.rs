@@ -5,7 +5,11 @@
 
 use super::zone_rule::Yearly;
 use crate::host::root::Root;
-use std::path::PathBuf;
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat, openat2};
+use rustix::io::Errno;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 /// What holds at one time.
@@ -33,25 +37,55 @@ pub(super) fn zone_file(root: &Root, tz: Option<&str>) -> PathBuf {
 
 /// A zone file, read again when it is replaced. Without one, local time is UTC.
 pub(super) struct Zone {
+    rootfs: PathBuf,
     path: PathBuf,
     read: Option<SystemTime>,
     rules: Rules,
 }
 
 impl Zone {
-    pub(super) fn new(path: PathBuf) -> Self {
-        Self { path, read: None, rules: Rules::default() }
+    /// A zone file at `path`, which lies below `rootfs`.
+    pub(super) fn new(rootfs: PathBuf, path: PathBuf) -> Self {
+        Self { rootfs, path, read: None, rules: Rules::default() }
     }
 
     /// What holds at `time` (Unix time).
     pub(super) fn at(&mut self, time: i64) -> LocalTime<'_> {
-        let modified = std::fs::metadata(&self.path).and_then(|data| data.modified()).ok();
+        let modified = self.modified().ok();
         if modified != self.read {
             self.read = modified;
-            let text = std::fs::read(&self.path).unwrap_or_default();
+            let text = self.text().unwrap_or_default();
             self.rules = parse(&text).unwrap_or_default();
         }
         self.rules.at(time)
+    }
+
+    fn modified(&self) -> io::Result<SystemTime> {
+        let data = if self.rootfs == Path::new("/") {
+            std::fs::metadata(&self.path)?
+        } else {
+            open_below(&self.rootfs, &self.path)?.metadata()?
+        };
+        data.modified()
+    }
+
+    fn text(&self) -> io::Result<Vec<u8>> {
+        let mut text = Vec::new();
+        open_below(&self.rootfs, &self.path)?.read_to_end(&mut text)?;
+        Ok(text)
+    }
+}
+
+/// Opens a file below the host's root, where links to absolute paths begin, too: `/etc/localtime` is one.
+fn open_below(rootfs: &Path, path: &Path) -> io::Result<File> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    let folder = openat(CWD, rootfs, flags | OFlags::PATH | OFlags::DIRECTORY, Mode::empty())?;
+    let below = path.strip_prefix(rootfs).unwrap_or(path);
+    match openat2(folder, below, flags, Mode::empty(), ResolveFlags::IN_ROOT) {
+        Ok(file) => Ok(file.into()),
+        // Kernels before 5.6, and sandboxes that have not heard of it.
+        Err(Errno::NOSYS | Errno::PERM) => File::open(path),
+        Err(error) => Err(error.into()),
     }
 }
 
@@ -217,7 +251,22 @@ mod tests {
         }
         let huge = [&b"TZif2"[..], &[255; 60]].concat();
         assert_eq!(parse(&huge), None);
-        assert_eq!(Zone::new("/nonexistent".into()).at(0), UTC);
+        assert_eq!(Zone::new("/".into(), "/nonexistent".into()).at(0), UTC);
+    }
+
+    #[test]
+    fn links_lead_to_files_of_the_host() {
+        let top = std::env::temp_dir().join(format!("musterd-zone-{}", std::process::id()));
+        for folder in ["etc", "usr/share/zoneinfo"] {
+            std::fs::create_dir_all(top.join(folder)).unwrap();
+        }
+        let link = top.join("etc/localtime");
+        std::os::unix::fs::symlink("/usr/share/zoneinfo/Musterd", &link).unwrap();
+        let mut zone = Zone::new(top.clone(), link);
+        assert_eq!(zone.at(0), UTC);
+        std::fs::write(top.join("usr/share/zoneinfo/Musterd"), file("\n\n")).unwrap();
+        assert_eq!(zone.at(0), LocalTime { name: "AAA", offset: 3600 });
+        std::fs::remove_dir_all(&top).unwrap();
     }
 
     #[test]
