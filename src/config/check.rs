@@ -2,7 +2,7 @@
 //!
 //! Must not know how files are read.
 
-use super::File;
+use super::Written;
 use crate::agent::options::{LABEL_LENGTHS, LEDGER_SIZES};
 use musterd_client::layout::DURATION_SCHEMAS;
 use std::collections::HashSet;
@@ -24,7 +24,7 @@ fn senseless<const N: usize>(keys: [&str; N], text: String) -> Senseless {
 }
 
 /// Looks for the first that makes no sense.
-pub(super) fn check(file: &File) -> Result<(), Senseless> {
+pub(super) fn check(file: &Written) -> Result<(), Senseless> {
     let counts = [
         ("http.max_connections", file.http.max_connections),
         ("http.max_scrapes", file.http.max_scrapes),

@@ -19,8 +19,11 @@ use crate::{agent, host, http, process, units};
 use check::Senseless;
 use fault::Fault;
 use layers::{IntoInnerWithSpan, place};
+use rustix::fs::OFlags;
 use serde::Deserialize;
-use std::fs;
+use std::fs::{self, File};
+use std::io::Read as _;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use toml::Spanned;
@@ -101,7 +104,7 @@ pub enum Level {
 /// A file as it is written, `[host.collectors]` aside.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct File {
+struct Written {
     http: http::Options,
     paths: Paths,
     host: Host,
@@ -191,7 +194,7 @@ fn resolve(mut merged: Spanned<DeTable<'_>>) -> Result<Config, Fault> {
     };
     let per_agent = layers::take(merged.get_mut(), &["agents", "health", "per_agent"]);
     let health = layers::take(&mut merged.get_ref().clone(), &["agents", "health"]);
-    let mut file = File::deserialize(toml::Deserializer::from(merged)).map_err(Fault::Toml)?;
+    let mut file = Written::deserialize(toml::Deserializer::from(merged)).map_err(Fault::Toml)?;
     check::check(&file).map_err(|Senseless { keys, text }| {
         Fault::At(keys.iter().find_map(|key| layers::place_of(&written, key)), text)
     })?;
@@ -271,11 +274,22 @@ fn resolve_agents(
 
 fn read(path: &Path) -> Result<String, Error> {
     let refuse = |text: String| Error { file: path.display().to_string(), place: None, text };
-    let size = fs::metadata(path).map_err(|error| refuse(error.to_string()))?.len();
+    // Nobody may ever write to a pipe: it is opened without waiting for that, and then refused.
+    let nonblocking = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or_default();
+    let opened = File::options().read(true).custom_flags(nonblocking).open(path);
+    let file = opened.map_err(|error| refuse(error.to_string()))?;
+    let metadata = file.metadata().map_err(|error| refuse(error.to_string()))?;
+    if !metadata.is_file() {
+        return Err(refuse("not a regular file; put one in its place, or remove it".to_owned()));
+    }
+    let mut text = String::new();
+    let read = file.take(FILE_LIMIT + 1).read_to_string(&mut text);
+    let size = read.map_err(|error| refuse(error.to_string()))? as u64;
     if size > FILE_LIMIT {
+        let size = metadata.len().max(size);
         return Err(refuse(format!("{size} bytes, at most {FILE_LIMIT}")));
     }
-    fs::read_to_string(path).map_err(|error| refuse(error.to_string()))
+    Ok(text)
 }
 
 /// The `*.toml` files of `conf.d` beside the main file, by name.

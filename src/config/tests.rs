@@ -72,6 +72,24 @@ fn a_fault_is_named_with_its_place() {
 }
 
 #[test]
+fn what_is_no_regular_file_is_refused_at_once() {
+    let folder = std::env::temp_dir().join(format!("musterd-config-{}", std::process::id()));
+    fs::create_dir_all(folder.join("conf.d")).unwrap();
+    let (main, pipe) = (folder.join("musterd.toml"), folder.join("conf.d/a.toml"));
+    fs::write(&main, "").unwrap();
+    assert!(load(Some(&main)).is_ok());
+    let made = std::process::Command::new("mkfifo").arg(&pipe).status().unwrap();
+    assert!(made.success());
+    let (send, receive) = std::sync::mpsc::channel();
+    std::thread::spawn(move || send.send(load(Some(&main)).err()));
+    let error = receive.recv_timeout(Duration::from_secs(20));
+    fs::remove_dir_all(&folder).unwrap();
+    let wanted =
+        format!("{}: not a regular file; put one in its place, or remove it", pipe.display());
+    assert_eq!(error.unwrap().unwrap().to_string(), wanted);
+}
+
+#[test]
 fn an_agent_has_the_health_of_the_closest_name() {
     let first = "[agents.health]\nmin_requests = 7\n\
                  [agents.health.per_agent.'etl-*']\nslow_p95 = '9s'\nmin_requests = 3";
