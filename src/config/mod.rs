@@ -6,6 +6,7 @@
 //!
 //! Must not know what the values do.
 
+mod agents;
 mod check;
 mod fault;
 mod layers;
@@ -14,13 +15,14 @@ pub use fault::Error;
 
 use crate::agent::options::HealthOf;
 use crate::host::root::Root;
-use crate::supervisor::options::{self, AgentEntry, Definition};
+use crate::supervisor::options::Definition;
 use crate::{agent, host, http, process, units};
 use check::Senseless;
 use fault::Fault;
 use layers::{IntoInnerWithSpan, place};
 use rustix::fs::OFlags;
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use std::fs::{self, File};
 use std::io::Read as _;
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -110,8 +112,10 @@ struct Written {
     host: Host,
     processes: process::Options,
     agents: agent::options::Options,
+    /// Read by itself, and here only so that it is a key that is known.
     #[serde(default)]
-    agent: Vec<Spanned<AgentEntry>>,
+    #[expect(dead_code)]
+    agent: Option<IgnoredAny>,
     health: Health,
     log: Log,
 }
@@ -194,6 +198,7 @@ fn resolve(mut merged: Spanned<DeTable<'_>>) -> Result<Config, Fault> {
     };
     let per_agent = layers::take(merged.get_mut(), &["agents", "health", "per_agent"]);
     let health = layers::take(&mut merged.get_ref().clone(), &["agents", "health"]);
+    let agent = merged.get_mut().remove("agent");
     let mut file = Written::deserialize(toml::Deserializer::from(merged)).map_err(Fault::Toml)?;
     check::check(&file).map_err(|Senseless { keys, text }| {
         Fault::At(keys.iter().find_map(|key| layers::place_of(&written, key)), text)
@@ -201,7 +206,7 @@ fn resolve(mut merged: Spanned<DeTable<'_>>) -> Result<Config, Fault> {
     if let Some((per_agent, health)) = per_agent.zip(health) {
         file.agents.health_per_agent = resolve_health(per_agent, &health)?;
     }
-    let definitions = resolve_agents(file.agent, &file.agents)?;
+    let definitions = agents::resolve(agent, &file.agents.supervision)?;
     let Paths { procfs, sysfs, rootfs, udev_data, run, state } = file.paths;
     Ok(Config {
         http: file.http,
@@ -249,27 +254,6 @@ fn resolve_health(
         found.push(HealthOf { agents, health });
     }
     Ok(found)
-}
-
-/// One entry at a time, so that a fault has a place.
-fn resolve_agents(
-    entries: Vec<Spanned<AgentEntry>>,
-    agents: &agent::options::Options,
-) -> Result<Vec<Definition>, Fault> {
-    let mut definitions: Vec<Definition> = Vec::new();
-    for entry in entries {
-        let start = place(&entry.span());
-        let resolved = options::resolve(&[entry.into_inner()], &agents.supervision)
-            .map_err(|text| Fault::At(start, text))?;
-        for definition in resolved {
-            if definitions.iter().any(|other| other.name == definition.name) {
-                let text = format!("a second [[agent]] named {:?}", definition.name);
-                return Err(Fault::At(start, text));
-            }
-            definitions.push(definition);
-        }
-    }
-    Ok(definitions)
 }
 
 fn read(path: &Path) -> Result<String, Error> {

@@ -66,9 +66,61 @@ fn a_fault_is_named_with_its_place() {
         ("[log]\nlevel = 'loud'", "a.toml:2:9: unknown variant `loud`"),
         ("[[agent]]\nname = 'a'\n", "a.toml:1:1: missing field `command`"),
         ("\n[[agent]]\nname = 'a b'\ncommand = ['x']", "a.toml:2:1: agent \"a b\""),
+        ("\n[agent]\nname = 'a'", "a.toml:2:1: agent is no array of tables, wanted [[agent]]"),
+        ("agent = ['a']", "a.toml:1:10: agent is no array of tables, wanted [[agent]]"),
+        ("[http]\nlisten = { a = 1 }", "a.toml:2:10: invalid type: table, wanted an array"),
+        (
+            "[http]\nmax_scrapes = 'a'",
+            "a.toml:2:15: invalid type: string \"a\", wanted a whole number",
+        ),
+        (
+            "[[agent]]\nname = 'a'\ncommand = ['x']\nlimits = 3",
+            "a.toml:4:10: limits is not as it should be, wanted a table",
+        ),
     ] {
         assert!(fault(text).starts_with(wanted), "{text}\n  {}", fault(text));
     }
+}
+
+#[test]
+fn what_an_agent_has_is_not_shown_in_a_fault() {
+    for (line, wanted) in [
+        (
+            "environment = 'API_KEY=hush'",
+            "4:15: environment is not as it should be, wanted a table",
+        ),
+        ("environment = ['hush']", "4:15: environment is not as it should be, wanted a table"),
+        (
+            "environment.API_KEY = ['hush']",
+            "4:23: environment.API_KEY is not as it should be, wanted a string",
+        ),
+        ("directory = { hush = 'hush' }", "4:13: directory is not as it should be, wanted a path"),
+        (
+            "restart = 'hush'",
+            "4:11: restart is not as it should be, wanted one of `always`, `on-failure`, `never`",
+        ),
+        (
+            "stop_grace = 'hush'",
+            "4:14: stop_grace is not as it should be, wanted a length of time such as \"2s\" or \"250ms\"",
+        ),
+        (
+            "stop_grace = 'hush, expected hush\" is not hush: hush'",
+            "4:14: stop_grace is not as it should be, wanted a length of time such as \"2s\" or \"250ms\"",
+        ),
+        (
+            "limits.address_space = 'hush'",
+            "4:24: limits.address_space is not as it should be, wanted a size such as \"256KiB\"",
+        ),
+        (
+            "limits.open_files = -1",
+            "4:21: limits.open_files is not as it should be, wanted a whole number, not below 0",
+        ),
+    ] {
+        let text = format!("[[agent]]\nname = 'a'\ncommand = ['x']\n{line}");
+        assert_eq!(fault(&text), format!("a.toml:{wanted}"));
+    }
+    let command = fault("[[agent]]\nname = 'a'\ncommand = '--key=hush'");
+    assert_eq!(command, "a.toml:3:11: command is not as it should be, wanted an array");
 }
 
 #[test]
