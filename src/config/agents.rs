@@ -6,7 +6,7 @@
 //! Must not know how an agent is run.
 
 use super::fault::{self, Fault};
-use super::layers::{IntoInnerWithSpan, place};
+use super::layers::{IntoInnerWithSpan, place, place_of};
 use crate::supervisor::options::{self, AgentEntry, Defaults, Definition};
 use serde::Deserialize;
 use std::ops::Range;
@@ -15,9 +15,10 @@ use toml::de::{DeTable, DeValue, Error};
 
 const NO_TABLE: &str = "agent is no array of tables, wanted [[agent]] above the keys of each agent";
 
-/// What `agent` of the configuration stands for.
+/// What `agent` of the whole configuration, `all`, stands for.
 pub(super) fn resolve(
     agent: Option<Spanned<DeValue<'_>>>,
+    all: &DeTable<'_>,
     defaults: &Defaults,
 ) -> Result<Vec<Definition>, Fault> {
     let Some((span, agent)) = agent.map(IntoInnerWithSpan::into_inner_with_span) else {
@@ -34,8 +35,8 @@ pub(super) fn resolve(
             return Err(Fault::At(start, NO_TABLE.to_owned()));
         };
         let entry = read(&table, span)?;
-        let resolved =
-            options::resolve(&[entry], defaults).map_err(|text| Fault::At(start, text))?;
+        let resolved = options::resolve(&[entry], defaults)
+            .map_err(|text| Fault::At(place_of_text(&text, &table, all).or(start), text))?;
         for definition in resolved {
             if definitions.iter().any(|other| other.name == definition.name) {
                 let text = format!("a second [[agent]] named {:?}", definition.name);
@@ -82,4 +83,19 @@ fn key_at(table: &DeTable<'_>, span: &Range<usize>) -> Option<String> {
         let name = key.get_ref();
         below.map(|below| format!("{name}.{below}")).or_else(|| is_within.then(|| name.to_string()))
     })
+}
+
+/// Where a key stands that a text about an entry names: in the entry, or in the defaults.
+fn place_of_text(text: &str, entry: &DeTable<'_>, all: &DeTable<'_>) -> Option<usize> {
+    let own = keys_in(text).find_map(|key| place_of(entry, key));
+    let default = |key| place_of(all, &format!("agents.supervision.{key}"));
+    own.or_else(|| keys_in(text).find_map(default))
+}
+
+/// What could be keys in a text: the one that it is about stands first.
+pub(super) fn keys_in(text: &str) -> impl Iterator<Item = &str> {
+    // Whatever is quoted is a name or a value.
+    let unquoted = text.split('"').step_by(2);
+    let words = unquoted.flat_map(|part| part.split(|c: char| !c.is_ascii_lowercase() && c != '_'));
+    words.filter(|word| !word.is_empty())
 }

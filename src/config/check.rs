@@ -2,8 +2,9 @@
 //!
 //! Must not know how files are read.
 
-use super::Written;
+use super::{Written, agents};
 use crate::agent::options::{LABEL_LENGTHS, LEDGER_SIZES};
+use crate::supervisor::options::{self, Defaults};
 use musterd_client::layout::DURATION_SCHEMAS;
 use std::collections::HashSet;
 use std::net::SocketAddr;
@@ -115,5 +116,14 @@ pub(super) fn check(file: &Written) -> Result<(), Senseless> {
         let text = format!("agents.max_label_length is {length}, wanted 16 to 256");
         return Err(senseless(["agents.max_label_length"], text));
     }
-    Ok(())
+    check_supervision(&file.agents.supervision)
+}
+
+/// By themselves, so that a fault in them is none of an agent's.
+fn check_supervision(defaults: &Defaults) -> Result<(), Senseless> {
+    let Err(text) = options::resolve(&[], defaults) else { return Ok(()) };
+    let section = "agents.supervision";
+    let text = text.strip_prefix(&format!("[{section}]: ")).unwrap_or(&text);
+    let keys = agents::keys_in(text).map(|key| format!("{section}.{key}")).collect();
+    Err(Senseless { keys, text: format!("{section}.{text}") })
 }

@@ -206,7 +206,7 @@ fn resolve(mut merged: Spanned<DeTable<'_>>) -> Result<Config, Fault> {
     if let Some((per_agent, health)) = per_agent.zip(health) {
         file.agents.health_per_agent = resolve_health(per_agent, &health)?;
     }
-    let definitions = agents::resolve(agent, &file.agents.supervision)?;
+    let definitions = agents::resolve(agent, &written, &file.agents.supervision)?;
     let Paths { procfs, sysfs, rootfs, udev_data, run, state } = file.paths;
     Ok(Config {
         http: file.http,

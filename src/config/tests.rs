@@ -65,7 +65,7 @@ fn a_fault_is_named_with_its_place() {
         ),
         ("[log]\nlevel = 'loud'", "a.toml:2:9: unknown variant `loud`"),
         ("[[agent]]\nname = 'a'\n", "a.toml:1:1: missing field `command`"),
-        ("\n[[agent]]\nname = 'a b'\ncommand = ['x']", "a.toml:2:1: agent \"a b\""),
+        ("\n[[agent]]\nname = 'a b'\ncommand = ['x']", "a.toml:3:8: agent \"a b\""),
         ("\n[agent]\nname = 'a'", "a.toml:2:1: agent is no array of tables, wanted [[agent]]"),
         ("agent = ['a']", "a.toml:1:10: agent is no array of tables, wanted [[agent]]"),
         ("[http]\nlisten = { a = 1 }", "a.toml:2:10: invalid type: table, wanted an array"),
@@ -121,6 +121,37 @@ fn what_an_agent_has_is_not_shown_in_a_fault() {
     }
     let command = fault("[[agent]]\nname = 'a'\ncommand = '--key=hush'");
     assert_eq!(command, "a.toml:3:11: command is not as it should be, wanted an array");
+}
+
+#[test]
+fn supervision_is_judged_without_agents_and_each_fault_has_its_own_place() {
+    let agent = |more: &str| format!("[[agent]]\nname = 'a'\ncommand = ['x']\n{more}");
+    let defaults = "[agents.supervision]\nstop_grace = '0s'";
+    let wanted = "2:14: agents.supervision.stop_grace is \"0s\", wanted more than 0s";
+    for text in [defaults.to_owned(), format!("{defaults}\n{}", agent(""))] {
+        assert!(fault(&text).starts_with(&format!("a.toml:{wanted}")), "{}", fault(&text));
+    }
+    // It is the file's that has it, not that of the agent.
+    let error = parse(&[("a", &agent("")), ("b", defaults)]).err().unwrap().to_string();
+    assert!(error.starts_with(&format!("b:{wanted}")), "{error}");
+    let low = "[agents.supervision]\nbackoff_initial = '2m'";
+    let wanted = "a.toml:2:19: agents.supervision.backoff_max is \"1m\", wanted at least";
+    assert!(fault(low).starts_with(wanted), "{}", fault(low));
+
+    for (line, column) in [
+        ("start_limit = 1001", 15),
+        ("backoff_initial = '2m'", 19),
+        ("environment = { 'A=B' = '1' }", 15),
+        ("directory = 'name'", 13),
+    ] {
+        let found = fault(&agent(line));
+        assert!(found.starts_with(&format!("a.toml:4:{column}: agent \"a\": ")), "{found}");
+    }
+    // An agent that does not agree with the defaults of a later file.
+    let slow = agent("backoff_initial = '10s'");
+    let quick = "[agents.supervision]\nbackoff_initial = '1s'\nbackoff_max = '2s'";
+    let error = parse(&[("a", &slow), ("b", quick)]).err().unwrap().to_string();
+    assert!(error.starts_with("b:3:15: agent \"a\": backoff_max is \"2s\""), "{error}");
 }
 
 #[test]
