@@ -10,6 +10,31 @@ use toml::de::{DeTable, DeValue};
 /// The place of what does not stand in the file that is being read.
 const ELSEWHERE: Range<usize> = usize::MAX..usize::MAX;
 
+/// The first thing that is no table where there is one below: its place, and what was wanted.
+pub(super) fn find_no_table(base: &DeTable<'_>, over: &DeTable<'_>) -> Option<(usize, String)> {
+    find_no_table_below("", base, over)
+}
+
+fn find_no_table_below(
+    path: &str,
+    base: &DeTable<'_>,
+    over: &DeTable<'_>,
+) -> Option<(usize, String)> {
+    over.iter().find_map(|(key, value)| {
+        let name: &str = key.get_ref();
+        let path = if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
+        match (base.get(name)?.get_ref(), value.get_ref()) {
+            (DeValue::Table(base), DeValue::Table(over)) => find_no_table_below(&path, base, over),
+            (DeValue::Table(_), _) => {
+                let hint = if path == "agents" { "; an agent to run is an [[agent]]" } else { "" };
+                let text = format!("{path} is no table, wanted [{path}]{hint}");
+                Some((value.span().start, text))
+            }
+            _ => None,
+        }
+    })
+}
+
 /// Puts `over` on top: tables key by key, `[[agent]]` entries after those that are there, anything
 /// else in place of what was there.
 pub(super) fn merge<'a>(base: &mut DeTable<'a>, over: DeTable<'a>) {

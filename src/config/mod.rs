@@ -181,6 +181,9 @@ fn put_on_top<'a>(merged: &mut DeTable<'a>, name: &str, text: &'a str) -> Result
     let located = |fault: Fault| fault.of(name, text);
     let layer = DeTable::parse(text).map_err(|error| located(Fault::Toml(error)))?;
     let span = layer.span();
+    if let Some((at, what)) = layers::find_no_table(merged, layer.get_ref()) {
+        return Err(located(Fault::At(Some(at), what)));
+    }
     layers::merge(merged, layer.into_inner());
     let config = resolve(Spanned::new(span, merged.clone())).map_err(located)?;
     layers::forget_places(merged);

@@ -66,6 +66,12 @@ fn a_fault_is_named_with_its_place() {
         ("[log]\nlevel = 'loud'", "a.toml:2:9: unknown variant `loud`"),
         ("[[agent]]\nname = 'a'\n", "a.toml:1:1: missing field `command`"),
         ("\n[[agent]]\nname = 'a b'\ncommand = ['x']", "a.toml:3:8: agent \"a b\""),
+        ("[host.collectors]\ncpu = 3", "a.toml:2:7: host.collectors.cpu is no table, wanted [host"),
+        ("processes = 3", "a.toml:1:13: processes is no table, wanted [processes]"),
+        (
+            "[[agents]]\nname = 'a'",
+            "a.toml:1:1: agents is no table, wanted [agents]; an agent to run is an [[agent]]",
+        ),
         ("\n[agent]\nname = 'a'", "a.toml:2:1: agent is no array of tables, wanted [[agent]]"),
         ("agent = ['a']", "a.toml:1:10: agent is no array of tables, wanted [[agent]]"),
         ("[http]\nlisten = { a = 1 }", "a.toml:2:10: invalid type: table, wanted an array"),
