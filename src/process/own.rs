@@ -3,8 +3,8 @@
 //! Always from the real `/proc/self`, whatever root the configuration names. Must not know about
 //! any other process.
 
-use super::scan;
 use super::stat::{parse_boot_time, parse_stat};
+use super::{RARELY, scan};
 use crate::host::root::KernelFile;
 use crate::host::{Error, Pass};
 use crate::metric::Family;
@@ -48,7 +48,9 @@ pub static FAMILIES: &[Family] =
 #[derive(Debug)]
 pub struct Own {
     stat: KernelFile,
+    boot_file: KernelFile,
     boot: Option<f64>,
+    passes: u64,
     entries: Vec<u8>,
 }
 
@@ -62,7 +64,13 @@ impl Own {
     /// Nothing is read yet.
     #[must_use]
     pub fn new() -> Self {
-        Self { stat: KernelFile::new("/proc/self/stat".into()), boot: None, entries: Vec::new() }
+        Self {
+            stat: KernelFile::new("/proc/self/stat".into()),
+            boot_file: KernelFile::new("/proc/stat".into()),
+            boot: None,
+            passes: 0,
+            entries: Vec::new(),
+        }
     }
 
     /// Emits the process's own values. A limit that is not set is 2^64, as the client libraries
@@ -72,10 +80,11 @@ impl Own {
     /// That `/proc/self/stat` could not be read or understood.
     pub fn collect(&mut self, pass: &mut Pass<'_>) -> Result<(), Error> {
         let ticks_per_second = rustix::param::clock_ticks_per_second() as f64;
-        if self.boot.is_none() {
-            let text = KernelFile::new("/proc/stat".into()).read_if_there(pass.buffer);
+        if self.boot.is_none() || self.passes.is_multiple_of(RARELY) {
+            let text = self.boot_file.read_if_there(pass.buffer);
             self.boot = text.and_then(parse_boot_time).map(|seconds| seconds as f64);
         }
+        self.passes += 1;
         let text = self.stat.read(pass.buffer)?;
         let Some((_, stat)) = parse_stat(text) else {
             let text = String::from_utf8_lossy(text);
@@ -106,18 +115,39 @@ mod tests {
     use crate::metric::{Batch, Point};
     use std::time::{Instant, SystemTime};
 
+    fn value(batch: &Batch, family: &Family) -> f64 {
+        let found = batch.families().find(|it| it.name == family.name.as_bytes());
+        match found.unwrap().samples().next().unwrap().point {
+            Point::Number(number) => number,
+            Point::Histogram(_) | Point::Summary(_) => panic!("{} is a number", family.name),
+        }
+    }
+
+    #[test]
+    fn the_start_moves_with_the_clock() {
+        let path = std::env::temp_dir().join(format!("musterd-own-{}", std::process::id()));
+        let set = |boot: u64| std::fs::write(&path, format!("cpu 1\nbtime {boot}\n")).unwrap();
+        set(1_000_000_000);
+        let mut own = Own { boot_file: KernelFile::new(path.clone()), ..Own::new() };
+        let mut start = || {
+            let (mut batch, mut buffer) = (Batch::new(), Vec::new());
+            let deadline = Instant::now();
+            own.collect(&mut Pass { batch: &mut batch, buffer: &mut buffer, deadline }).unwrap();
+            value(&batch, &START_TIME)
+        };
+        let before = start();
+        set(1_000_003_600);
+        let after = (0..RARELY).map(|_| start()).last().unwrap();
+        std::fs::remove_file(&path).unwrap();
+        assert_eq!(after - before, 3600.0);
+    }
+
     #[test]
     fn every_family_has_a_likely_value() {
         let (mut batch, mut buffer) = (Batch::new(), Vec::new());
         let mut pass = Pass { batch: &mut batch, buffer: &mut buffer, deadline: Instant::now() };
         Own::new().collect(&mut pass).unwrap();
-        let value = |family: &Family| {
-            let found = batch.families().find(|it| it.name == family.name.as_bytes());
-            match found.unwrap().samples().next().unwrap().point {
-                Point::Number(number) => number,
-                Point::Histogram(_) | Point::Summary(_) => panic!("{} is a number", family.name),
-            }
-        };
+        let value = |family: &Family| value(&batch, family);
         assert_eq!(batch.families().count(), FAMILIES.len());
         let listed = std::fs::read_dir("/proc/self/fd").unwrap().count() as f64;
         assert!((value(&OPEN_FDS) - listed).abs() < 20.0, "{}", value(&OPEN_FDS));
