@@ -4,7 +4,7 @@
 
 use crate::config::{self, Config};
 use crate::report::{Ended, Reporter};
-use crate::{daemon, demo, doctor, exec, import, names, status};
+use crate::{daemon, demo, doctor, exec, import, names, status, stderr};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use musterd_client::Status;
 use std::io::Write;
@@ -250,7 +250,7 @@ fn import(file: Option<&std::path::Path>, flags: Vec<String>) -> Result<(), Stri
     all.extend(flags);
     let imported = import::node_exporter(&all)?;
     for what in &imported.left_out {
-        let _ = writeln!(std::io::stderr(), "musterd: not imported: {what}");
+        stderr::say(format_args!("not imported: {what}"));
     }
     let written = std::io::stdout().write_all(imported.config.as_bytes());
     written.map_err(|error| format!("cannot write: {error}"))

@@ -35,6 +35,7 @@
 //! - [`logging`], [`notify`]: the journal, and systemd.
 //! - [`daemon`]: the only wiring: how all of it begins, reloads and ends.
 //! - [`cli`]: the command line.
+//! - [`stderr`]: what commands say there.
 //! - [`report`]: requests of programs that have no client.
 //! - [`status`]: a daemon's agents, as a table.
 //! - [`doctor`]: whether an installation is as it should be.
@@ -68,6 +69,7 @@ pub mod report;
 pub mod sampler;
 pub mod sole;
 pub mod status;
+pub mod stderr;
 pub mod store;
 pub mod supervised;
 pub mod supervisor;

@@ -2,13 +2,14 @@
 
 use clap::Parser;
 use musterd::cli::Cli;
+use musterd::stderr;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
     match Cli::parse().run() {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("musterd: {error}");
+            stderr::say(error);
             ExitCode::FAILURE
         }
     }

@@ -3,6 +3,7 @@
 //!
 //! Must not know what the daemon makes of it.
 
+use crate::stderr;
 use musterd_client::{Agent, DEFAULT_SOCKET, Status};
 use rustix::process::{Pid, Signal, getpgrp, kill_process};
 use std::os::unix::process::ExitStatusExt;
@@ -77,7 +78,7 @@ impl Reporter {
             }
             Err(error) => {
                 let name = command.first().map_or("", String::as_str);
-                eprintln!("musterd: cannot run {name}: {error}");
+                stderr::say(format_args!("cannot run {name}: {error}"));
                 let is_missing = error.kind() == std::io::ErrorKind::NotFound;
                 let code = if is_missing { NOT_FOUND } else { CANNOT_RUN };
                 (code, Status::Error, Some("not_run".to_owned()))
@@ -86,7 +87,7 @@ impl Reporter {
         request.end(status, category.as_deref());
         if let Err(error) = self.wait_connected(&agent, PATIENCE) {
             // The command's own end is what counts.
-            eprintln!("musterd: {error}");
+            stderr::say(error);
         }
         Ok(code)
     }

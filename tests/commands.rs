@@ -108,6 +108,24 @@ fn a_command_runs_without_a_daemon_and_a_report_says_that_there_is_none() {
 }
 
 #[test]
+fn what_cannot_be_said_changes_no_exit_status() {
+    let folder = node::Folder::new();
+    let socket = folder.0.join("none.sock");
+    let exit = |arguments: &[&str]| {
+        let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_musterd"));
+        command.args(arguments).env("MUSTERD_SOCKET", &socket).stderr(full);
+        command.status().unwrap().code()
+    };
+    let run = |command: &[&str]| exit(&[&["report", "--agent", "job", "--"], command].concat());
+    assert_eq!(run(&["sh", "-c", "exit 3"]), Some(3));
+    assert_eq!(run(&["true"]), Some(0));
+    assert_eq!(run(&["/nonexistent"]), Some(127));
+    assert_eq!(exit(&["check-config", "/nonexistent"]), Some(1));
+    assert_eq!(exit(&["status", "--server", "127.0.0.1:1"]), Some(1));
+}
+
+#[test]
 fn a_signal_that_is_ignored_stays_so_for_a_reported_command() {
     let node = Node::start("");
     let program = env!("CARGO_BIN_EXE_musterd");
