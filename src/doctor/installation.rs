@@ -3,18 +3,16 @@
 //! Must not know what any of it does.
 
 use super::finding::Finding;
-use super::{fail, pass, warn};
+use super::{fail, pass, systemd, warn};
 use crate::config;
 use std::fs::{self, Metadata};
 use std::io::ErrorKind;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::process::Command;
 
-/// There is systemd on this machine if this folder is there (sd_booted(3)).
-const BOOTED: &str = "/run/systemd/system";
 const UNIT: &str = "musterd.service";
+const SOCKET_UNIT: &str = "musterd.socket";
 /// Less room than this for what is kept is too little, in bytes.
 const LITTLE_ROOM: u64 = 64 << 20;
 
@@ -53,31 +51,20 @@ pub(super) fn configuration(path: &Path) -> Finding {
 /// The service, by what systemd says of it.
 pub(super) fn unit() -> Finding {
     let check = "unit";
-    if !Path::new(BOOTED).is_dir() {
+    if !systemd::is_booted() {
         return pass(check, "no systemd on this machine");
     }
     let properties = ["LoadState", "ActiveState", "UnitFileState", "NRestarts", "NeedDaemonReload"];
-    let mut command = Command::new("systemctl");
-    command.args(["show", UNIT]).args(properties.map(|name| format!("--property={name}")));
-    match command.output() {
-        Ok(output) if output.status.success() => {
-            judge_unit(&String::from_utf8_lossy(&output.stdout))
-        }
-        Ok(output) => {
-            let what = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-            warn(check, format!("systemctl: {what}"), "run this as a user who may ask systemd")
-        }
-        Err(error) => warn(check, format!("systemctl: {error}"), "put systemctl into PATH"),
+    match systemd::show(UNIT, &properties) {
+        Ok(shown) => judge_unit(&shown),
+        Err((what, fix)) => warn(check, what, fix),
     }
 }
 
 /// Judges the lines of `systemctl show`.
 fn judge_unit(shown: &str) -> Finding {
     let check = "unit";
-    let value = |name: &str| {
-        let lines = shown.lines().filter_map(|line| line.split_once('='));
-        lines.filter(|(key, _)| *key == name).map(|(_, value)| value).next().unwrap_or_default()
-    };
+    let value = |name: &str| systemd::value(shown, name);
     if value("LoadState") != "loaded" {
         let what = format!("{UNIT} is {}", value("LoadState"));
         return warn(check, what, "install the package, or run the daemon by other means");
@@ -109,9 +96,7 @@ pub(super) fn socket(path: &Path) -> Finding {
     let (check, file) = ("agent socket", path.display());
     let metadata = match fs::metadata(path) {
         Ok(metadata) => metadata,
-        Err(error) => {
-            return fail(check, format!("{file}: {error}"), "start the daemon, which makes it");
-        }
+        Err(error) => return no_socket(path, &error, "start the daemon, which makes it"),
     };
     if !metadata.file_type().is_socket() {
         return fail(check, format!("{file} is no socket"), "remove it and restart the daemon");
@@ -127,10 +112,42 @@ pub(super) fn socket(path: &Path) -> Finding {
             let what = format!("{file} is not open to this user (mode {mode:03o})");
             warn(check, what, "run this as root, or as a member of the socket's group")
         }
-        Err(error) => {
-            fail(check, format!("{file}: {error}"), "nobody listens there: start the daemon")
-        }
+        Err(error) => no_socket(path, &error, "nobody listens there: start the daemon"),
     }
+}
+
+/// `fix` is for a daemon that makes the socket itself.
+fn no_socket(path: &Path, error: &std::io::Error, fix: &str) -> Finding {
+    let shown = systemd::is_booted()
+        .then(|| systemd::show(SOCKET_UNIT, &["LoadState", "ActiveState", "Listen"]).ok())
+        .flatten();
+    let (what, fix) = judge_socket_unit(path, shown.as_deref().unwrap_or_default())
+        .unwrap_or_else(|| (String::new(), fix.to_owned()));
+    fail("agent socket", format!("{}: {error}{what}", path.display()), fix)
+}
+
+/// Where systemd makes the socket: what it does instead, and the fix for that.
+fn judge_socket_unit(path: &Path, shown: &str) -> Option<(String, String)> {
+    if systemd::value(shown, "LoadState") != "loaded" {
+        return None;
+    }
+    let state = systemd::value(shown, "ActiveState");
+    if state != "active" {
+        let fix = format!("systemctl restart {UNIT}, which starts {SOCKET_UNIT} first");
+        return Some((format!("; {SOCKET_UNIT} is {state}"), fix));
+    }
+    let listen = systemd::value(shown, "Listen");
+    let listen = listen.split_once(" (").map_or(listen, |(place, _)| place);
+    let restart = format!("systemctl restart {SOCKET_UNIT} {UNIT}");
+    if Path::new(listen) == path {
+        return Some((format!(", though {SOCKET_UNIT} is active"), restart));
+    }
+    let what = format!("; the daemon has the socket of {SOCKET_UNIT}, {listen}");
+    let fix = format!(
+        "set [agents] socket = {listen:?}, or ListenStream= by `systemctl edit {SOCKET_UNIT}`; then \
+         {restart}"
+    );
+    Some((what, fix))
 }
 
 /// The folders that the daemon writes to.
@@ -192,6 +209,25 @@ mod tests {
             assert!(found.what.contains(part) && found.fix.is_some(), "{found:?}");
         }
         assert_eq!(judge_unit("").verdict, Verdict::Warn);
+    }
+
+    #[test]
+    fn a_socket_that_systemd_makes_elsewhere_is_named() {
+        let judge = |shown: &str| judge_socket_unit(Path::new("/run/musterd/a.sock"), shown);
+        assert_eq!(judge(""), None);
+        assert_eq!(judge("LoadState=not-found\nActiveState=inactive\n"), None);
+        let (what, fix) = judge("LoadState=loaded\nActiveState=inactive\n").unwrap();
+        assert_eq!(what, "; musterd.socket is inactive");
+        assert!(fix.starts_with("systemctl restart musterd.service"), "{fix}");
+        let active = |listen: &str| {
+            judge(&format!("LoadState=loaded\nActiveState=active\nListen={listen} (Stream)\n"))
+        };
+        let (what, fix) = active("/run/musterd/agent.sock").unwrap();
+        assert!(what.ends_with("musterd.socket, /run/musterd/agent.sock"), "{what}");
+        assert!(fix.contains("systemctl edit musterd.socket"), "{fix}");
+        assert!(fix.ends_with("systemctl restart musterd.socket musterd.service"), "{fix}");
+        let (what, fix) = active("/run/musterd/a.sock").unwrap();
+        assert!(what.contains("is active") && fix.starts_with("systemctl restart"), "{what} {fix}");
     }
 
     #[test]

@@ -2,16 +2,18 @@
 //! do about it.
 //!
 //! In reading order: `finding` (what a check has found, and how that is shown), `installation` (files,
-//! folders, socket, unit), `kernel` (what the kernel can do, and its clock), `collectors` (which give
+//! folders, socket, unit), `agents` (whether they can be started), `systemd` (what it says of units), `kernel` (what the kernel can do, and its clock), `collectors` (which give
 //! nothing, and why), `servers` (the daemon and the Prometheus, over HTTP).
 //!
 //! Must not change anything that it looks at.
 
+mod agents;
 mod collectors;
 mod finding;
 mod installation;
 mod kernel;
 mod servers;
+mod systemd;
 
 use crate::config;
 use finding::{Finding, Report};
@@ -46,6 +48,7 @@ pub fn run(options: &Options) -> Result<bool, String> {
     findings.push(installation::unit());
     findings.push(installation::socket(&config.agents.socket));
     findings.push(installation::folders(&config.run_dir, &config.state_dir));
+    findings.push(agents::examine(&options.config, &config));
     findings.extend(kernel::features(&config.root));
     findings.push(kernel::clock());
     let daemon = servers::Daemon::at(&config.http.listen);

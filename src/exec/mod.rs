@@ -9,7 +9,7 @@
 
 mod identity;
 mod program;
-mod trust;
+pub(crate) mod trust;
 
 use crate::accounts;
 use crate::config::{self, Config};

@@ -14,7 +14,7 @@ const OTHERS_WRITE: u32 = 0o022;
 ///
 /// # Errors
 /// Which of them is not root's alone, and why.
-pub(super) fn check(file: &Path) -> Result<(), String> {
+pub(crate) fn check(file: &Path) -> Result<(), String> {
     if !file.is_absolute() {
         return Err(format!("{}: wanted an absolute path", file.display()));
     }

@@ -1,0 +1,104 @@
+//! Whether agents can be started: who is to do it, and from which files.
+//!
+//! Must not know what any agent is.
+
+use super::finding::{Finding, Verdict};
+use super::{fail, pass, systemd, warn};
+use crate::config::{self, Config};
+use crate::exec::trust;
+use crate::supervisor::carrier::Runner;
+use crate::supervisor::systemd::unit_name;
+use std::path::Path;
+
+const CHECK: &str = "agents";
+const TEMPLATE: &str = "musterd-agent@.service";
+
+/// Whether what the configuration has run can be run.
+pub(super) fn examine(path: &Path, config: &Config) -> Finding {
+    let runner = config.agents.supervision.runner;
+    if runner == Runner::Process {
+        return pass(CHECK, "the daemon runs them itself");
+    }
+    let template = systemd::is_booted().then(|| {
+        // systemd has no properties of a template, but of what would be made of it.
+        systemd::show(&unit_name("doctor"), &["LoadState"])
+    });
+    match template.transpose() {
+        Ok(shown) => {
+            let state = shown.as_deref().map(|shown| systemd::value(shown, "LoadState"));
+            judge(runner, state, || find_untrusted(path), config.definitions.len())
+        }
+        Err((what, fix)) => warn(CHECK, what, fix),
+    }
+}
+
+/// `template` is how systemd has found it, where there is systemd.
+fn judge(
+    runner: Runner,
+    template: Option<&str>,
+    untrusted: impl FnOnce() -> Option<String>,
+    agents: usize,
+) -> Finding {
+    if template != Some("loaded") {
+        let what = template.map_or_else(
+            || "no systemd on this machine".to_owned(),
+            |state| format!("{TEMPLATE} is {state}"),
+        );
+        if runner == Runner::Auto {
+            return pass(CHECK, format!("{what}: the daemon runs them itself"));
+        }
+        let fix = "install the package, or set [agents.supervision] runner = \"process\"";
+        return fail(CHECK, what, fix);
+    }
+    let Some(what) = untrusted() else {
+        return pass(CHECK, format!("systemd runs them from {TEMPLATE}"));
+    };
+    let fix = "chown root:root and chmod go-w what is named; in place of a symbolic link, put the file \
+               itself; or set [agents.supervision] runner = \"process\"";
+    let verdict = if agents == 0 { Verdict::Warn } else { Verdict::Fail };
+    Finding::new(CHECK, verdict, what, Some(fix.to_owned()))
+}
+
+/// The first of the configuration's files that `musterd exec` would not believe, and why.
+fn find_untrusted(path: &Path) -> Option<String> {
+    // One that cannot be listed is the configuration's own fault.
+    let files = config::files(&std::path::absolute(path).ok()?).ok()?;
+    files.iter().find_map(|file| trust::check(file).err())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn agents_in_units_take_the_template_and_files_of_roots() {
+        let good = || None;
+        let bad = || Some("/etc/musterd/conf.d/a.toml has the mode 0664; …".to_owned());
+        for (runner, template, untrusted, agents, verdict, part) in [
+            (Runner::Auto, Some("loaded"), good as fn() -> _, 1, Verdict::Pass, "systemd runs"),
+            (Runner::Auto, Some("loaded"), bad, 1, Verdict::Fail, "a.toml has the mode 0664"),
+            (Runner::Systemd, Some("loaded"), bad, 0, Verdict::Warn, "a.toml has the mode 0664"),
+            (Runner::Auto, Some("not-found"), bad, 1, Verdict::Pass, "the daemon runs them"),
+            (Runner::Auto, None, bad, 1, Verdict::Pass, "the daemon runs them"),
+            (Runner::Systemd, Some("masked"), good, 1, Verdict::Fail, "@.service is masked"),
+            (Runner::Systemd, None, good, 0, Verdict::Fail, "no systemd"),
+        ] {
+            let found = judge(runner, template, untrusted, agents);
+            assert_eq!(found.verdict, verdict, "{found:?}");
+            assert!(found.what.contains(part), "{found:?}");
+            assert_eq!(found.fix.is_some(), verdict != Verdict::Pass, "{found:?}");
+        }
+    }
+
+    #[test]
+    fn a_file_that_exec_would_not_believe_is_found() {
+        let folder = std::env::temp_dir().join(format!("musterd-untrusted-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let file = folder.join("musterd.toml");
+        std::os::unix::fs::symlink("/etc/passwd", &file).unwrap();
+        let found = find_untrusted(&file);
+        std::fs::remove_dir_all(&folder).unwrap();
+        let wanted = format!("{} is a symbolic link;", file.display());
+        assert!(found.as_ref().is_some_and(|what| what.starts_with(&wanted)), "{found:?}");
+    }
+}
