@@ -55,9 +55,8 @@ impl<T> Class<T> {
     }
 
     /// Finds the devices that there are. `make` is asked with the folder's name and path, for the
-    /// labels and what else is kept, or `None` for what is no device to show: about new ones; at
-    /// each pass about those that were none, since a device gets its files after its folder; and about
-    /// all of them where any has come, gone or been replaced, and after a while.
+    /// labels and what else is kept, or `None` for what is no device to show: about all of them where any
+    /// has come, gone or been replaced, and after a while, since a device gets its files after its folder.
     ///
     /// # Errors
     /// [`Error::NoData`] where there is no such folder, [`Error::Read`] where it cannot be listed.
@@ -88,12 +87,11 @@ impl<T> Class<T> {
             if !is_wanted(&text) {
                 continue;
             }
-            let Some(row) = self.devices.meet(name.as_bytes(), || None) else { continue };
-            if row.is_none() {
+            self.devices.meet(name.as_bytes(), || {
                 let path = top.join(name);
-                *row = make(&text, &path)
-                    .map(|(labels, own)| Device::new(labels, own, &path, self.attributes));
-            }
+                let (labels, own) = make(&text, &path)?;
+                Some(Device::new(labels, own, &path, self.attributes))
+            });
         }
         self.devices.end();
         Ok(())
@@ -236,8 +234,8 @@ mod tests {
         let mut class = Class::new(top.clone(), &ATTRIBUTES);
         assert_eq!(pass(&mut class), "");
         std::fs::write(top.join("x1/a"), "7\n").unwrap();
-        assert_eq!(pass(&mut class), r#"a{name="x1"} 3.5"#);
         std::fs::write(top.join("x1/b"), "2\n").unwrap();
+        assert_eq!(pass(&mut class), "", "nothing tells of files, and to look at each pass costs");
         class.looked = Looked::default();
         assert_eq!(pass(&mut class), r#"a{name="x1"} 3.5 b{name="x1"} 2"#);
         std::fs::write(top.join("x1/a"), "8\n").unwrap();
