@@ -30,6 +30,7 @@ use record::Record;
 use std::collections::HashSet;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// A ledger that is in use.
 #[derive(Debug)]
@@ -116,6 +117,25 @@ impl Ledger {
     #[must_use]
     pub fn series_count(&self) -> usize {
         self.numbers.len() + self.histograms.len()
+    }
+
+    /// Notes how often the agent will show life. It stands in the ledger, for the daemon that has it next.
+    pub fn promise(&self, every: Option<Duration>) {
+        let nanos = every.and_then(|every| u64::try_from(every.as_nanos()).ok());
+        self.memory.store(header::PROMISE, nanos.unwrap_or(0));
+    }
+
+    /// How often the agent has promised to show life.
+    #[must_use]
+    pub fn promised(&self) -> Option<Duration> {
+        let nanos = self.memory.load(header::PROMISE);
+        (nanos != 0).then(|| Duration::from_nanos(nanos))
+    }
+
+    /// When the agent has last shown life in it.
+    #[must_use]
+    pub fn heartbeat(&self) -> Option<Duration> {
+        self.activity().heartbeat.map(Duration::from_nanos)
     }
 
     /// Requests in flight and signs of life.

@@ -125,6 +125,7 @@ impl Registry {
             uid: label.uid,
             pid: label.pid,
             connected: true,
+            since: now,
             stored: origin.stored,
             is_from_before: origin.is_from_before,
             counted: Faults::default(),

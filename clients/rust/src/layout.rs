@@ -33,6 +33,8 @@ pub mod header {
     pub const RECORDS: usize = 48;
     /// 1 once the daemon has taken the counts over for good.
     pub const RETIRED: usize = 64;
+    /// How often the agent has promised to show life, in nanoseconds; 0 is never.
+    pub const PROMISE: usize = 72;
     /// First byte after the last published record.
     pub const RECORDS_END: usize = 128;
     /// When the agent last showed life.

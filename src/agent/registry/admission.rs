@@ -105,6 +105,7 @@ impl Registry {
                     replaces = Some(live.key);
                     live.key = key;
                     live.connected = true;
+                    live.since = now;
                 }
                 (protocol::welcome_back(), None)
             }
@@ -137,9 +138,7 @@ impl Registry {
                 (answer, Some(file))
             }
         };
-        if let Some(agent) = self.agents.get_mut(&hello.agent) {
-            agent.hello = Some(hello);
-        }
+        self.note_hello(hello, key);
         Ok(Welcome { key, answer, file, keepsake, replaces })
     }
 
@@ -164,6 +163,15 @@ impl Registry {
             "forgotten with its totals, to make room for {:?}",
             hello.agent
         );
+    }
+
+    /// Takes in what a client has said, of itself and for the ledger that it has now.
+    pub(super) fn note_hello(&mut self, hello: Hello, key: Key) {
+        let Some(agent) = self.agents.get_mut(&hello.agent) else { return };
+        if let Some(live) = agent.live.iter().find(|live| live.key == key) {
+            live.ledger.promise(hello.heartbeat);
+        }
+        agent.hello = Some(hello);
     }
 
     /// Where a process has as many ledgers as it may, and asks for another, retires those that nobody is connected

@@ -61,6 +61,8 @@ pub struct Live {
     pub(super) uid: u32,
     pub(in crate::agent) pid: Option<u32>,
     pub(in crate::agent) connected: bool,
+    /// Since when it has been in use here, or used by its last connection.
+    pub(super) since: Duration,
     /// Its name in the store of files, if it was given there.
     pub(super) stored: Option<String>,
     /// Whether it was in use before this daemon was.
@@ -216,14 +218,30 @@ impl Agent {
         Some(now.saturating_sub(begun))
     }
 
+    /// Of the process that has been silent for longest, measured by its own promise: for how long, and the
+    /// promise. What another process does neither keeps its promise nor breaks it.
+    fn silence(&self, now: Duration) -> Option<(Duration, Duration)> {
+        let promises = self.live.iter().filter_map(|live| Some((live, live.ledger.promised()?)));
+        let silences = promises.map(|(live, promised)| {
+            let is_same = |other: &&Live| {
+                std::ptr::eq(live, *other) || (live.pid.is_some() && live.pid == other.pid)
+            };
+            // One that has only just come has missed no heartbeat yet.
+            let signs = self.live.iter().filter(is_same);
+            let last = signs.map(|own| own.ledger.heartbeat().max(Some(own.since))).max().flatten();
+            (now.saturating_sub(last.unwrap_or_default()), promised)
+        });
+        let missed = |(age, promised): &(Duration, Duration)| age.div_duration_f64(*promised);
+        silences.max_by(|one, other| missed(one).total_cmp(&missed(other)))
+    }
+
     pub(super) fn observations(&self, now: Duration) -> Observations {
-        let heartbeat = self.activity.heartbeat.map(Duration::from_nanos);
+        let silence = self.silence(now);
         Observations {
             presence: self.presence(now),
             reports: !self.live.is_empty(),
-            // An agent that has only just come has missed no heartbeat yet.
-            heartbeat_age: heartbeat.max(self.begun).map(|last| now.saturating_sub(last)),
-            heartbeat_promised: self.hello.as_ref().and_then(|hello| hello.heartbeat),
+            heartbeat_age: silence.map(|(age, _)| age),
+            heartbeat_promised: silence.map(|(_, promised)| promised),
             oldest_request: self.oldest_request(now),
             in_flight: self.activity.in_flight,
             judged: self.window.judged(),

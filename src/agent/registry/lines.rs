@@ -38,7 +38,7 @@ impl Registry {
         if let Some(session) = &session
             && let Some(book) = self.resume_lines(&hello.agent, session, peer, key)?
         {
-            self.note_hello(hello);
+            self.note_hello(hello, key);
             return Ok((key, book));
         }
         self.admit_ledger(&hello.agent, peer, LEDGER_SIZE)?;
@@ -54,14 +54,8 @@ impl Registry {
         let stored = Some(label.ledger_name());
         let origin = Origin { stored, is_from_before: false, lines: Some(own) };
         self.add_ledger(&label, ledger, key, origin, now);
-        self.note_hello(hello);
+        self.note_hello(hello, key);
         Ok((key, book))
-    }
-
-    fn note_hello(&mut self, hello: Hello) {
-        if let Some(agent) = self.agents.get_mut(&hello.agent) {
-            agent.hello = Some(hello);
-        }
     }
 
     /// Goes on with a session whose ledger is in use, if it is the same process that comes back. The

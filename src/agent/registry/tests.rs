@@ -90,6 +90,32 @@ fn a_ledger_that_its_process_has_forgotten_is_retired_when_there_is_a_newer_one(
 }
 
 #[test]
+fn a_promise_of_heartbeats_is_of_its_process_and_outlives_the_daemon() {
+    let promising = || Hello { heartbeat: Some(at(10)), ..hello("a") };
+    let silence = |registry: &Registry| registry.agents["a"].observations(at(100));
+    let mut registry = Registry::new(options());
+    let (_, _, pen) = connect(&mut registry, "a", 1);
+    pen.0.store(header::HEARTBEAT, 99_000_000_000);
+    assert_eq!(silence(&registry).heartbeat_promised, None);
+    let hung = registry.connect(promising(), &peer(0, 2), None, at(5)).unwrap();
+    // What another process does, or promises, changes nothing for the one that is silent.
+    connect(&mut registry, "a", 3);
+    let seen = silence(&registry);
+    assert_eq!((seen.heartbeat_age, seen.heartbeat_promised), (Some(at(95)), Some(at(10))));
+    // A second ledger of the same process shows no life of its own.
+    let more = registry.connect(promising(), &peer(0, 2), None, at(90)).unwrap();
+    assert_eq!(silence(&registry).heartbeat_age, Some(at(10)));
+
+    let mut next = Registry::new(options());
+    next.take_back(&hung.keepsake.unwrap().file, at(50)).unwrap();
+    let seen = silence(&next);
+    assert_eq!((seen.heartbeat_age, seen.heartbeat_promised), (Some(at(50)), Some(at(10))));
+    registry.died(hung.key);
+    registry.died(more.key);
+    assert_eq!(silence(&registry).heartbeat_promised, None);
+}
+
+#[test]
 fn a_process_that_calls_exec_again_and_again_is_not_refused() {
     let options = Options { max_ledgers_per_process: 2, ..options() };
     let mut registry = Registry::new(options);
