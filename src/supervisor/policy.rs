@@ -65,6 +65,13 @@ pub enum Exit {
     Code(i32),
     /// By this signal.
     Signal(i32),
+    /// At fault in systemd's eyes, whatever the leader said at its end.
+    Failed {
+        /// systemd's word for it.
+        word: &'static str,
+        /// What ended the leader, if that was a signal.
+        signal: Option<i32>,
+    },
     /// It was another process's child, whose status only its parent learns.
     Unknown,
 }
@@ -74,6 +81,10 @@ impl fmt::Display for Exit {
         match self {
             Self::Code(code) => write!(f, "exit code {code}"),
             Self::Signal(signal) => write!(f, "signal {signal}"),
+            Self::Failed { word, signal: Some(signal) } => {
+                write!(f, "signal {signal}, says systemd: {word}")
+            }
+            Self::Failed { word, signal: None } => write!(f, "at fault, says systemd: {word}"),
             Self::Unknown => f.write_str("exit status unknown"),
         }
     }
@@ -85,7 +96,7 @@ impl fmt::Display for Exit {
 pub enum Reason {
     /// It exited with code 0.
     Success,
-    /// It exited with another code.
+    /// It exited with another code, or systemd has found it at fault.
     Error,
     /// A signal ended it that we did not send.
     Signal,
@@ -120,8 +131,8 @@ impl From<Exit> for Reason {
     fn from(exit: Exit) -> Self {
         match exit {
             Exit::Code(0) => Self::Success,
-            Exit::Code(_) => Self::Error,
-            Exit::Signal(_) => Self::Signal,
+            Exit::Code(_) | Exit::Failed { signal: None, .. } => Self::Error,
+            Exit::Signal(_) | Exit::Failed { signal: Some(_), .. } => Self::Signal,
             Exit::Unknown => Self::Unknown,
         }
     }

@@ -97,6 +97,19 @@ check "a killed agent is counted" eventually counted 'agent_exits_total\{agent="
 check "and comes back" eventually other_pid steady "$old"
 check "and is up" eventually is_up steady
 
+# One that systemd ends, for memory or time, is no success though it says so itself.
+mkdir -p "/run/systemd/system/$(unit bounded).d"
+printf '[Service]\nRuntimeMaxSec=1s\n' >"/run/systemd/system/$(unit bounded).d/bound.conf"
+systemctl daemon-reload
+printf '[[agent]]\nname = "bounded"\ncommand = ["sh", "-c", "trap '"'exit 0'"' TERM; while :; do sleep 0.1; done"]\n' >/etc/musterd/conf.d/more.toml
+systemctl reload musterd.service
+check "what systemd ends for a fault is counted as one" eventually counted 'agent_exits_total\{agent="bounded",reason="error"\}' '[1-9]'
+check "in systemd's word" journal_has "exited: at fault, says systemd: timeout; starting again in"
+check "and started again" eventually counted 'agent_restarts_total\{agent="bounded"\}' '[1-9]'
+rm -r "/run/systemd/system/$(unit bounded).d" /etc/musterd/conf.d/more.toml
+systemctl daemon-reload
+systemctl reload musterd.service
+
 # By hand.
 systemctl stop "$(unit steady)"
 check "an agent stopped by hand" eventually counted 'agent_exits_total\{agent="steady",reason="stopped"\}' 1

@@ -14,6 +14,19 @@ const EXITED: i32 = 1;
 const KILLED: i32 = 2;
 const DUMPED: i32 = 3;
 
+/// What `Result` says of an end that the leader's own status tells as well.
+const TOLD_BY_STATUS: [&str; 5] = ["", "success", "exit-code", "signal", "core-dump"];
+/// What else it says (systemd.exec(5), `$SERVICE_RESULT`).
+const FAULTS: [&str; 7] = [
+    "oom-kill",
+    "timeout",
+    "watchdog",
+    "protocol",
+    "resources",
+    "exec-condition",
+    "start-limit-hit",
+];
+
 /// The properties of a service that are looked at.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Seen {
@@ -122,7 +135,20 @@ impl Seen {
         }
     }
 
+    /// How the last run ended. A leader that is told to end because others of its unit were at fault,
+    /// or it took too long, may end as if all were well.
     fn exit(&self) -> Exit {
+        let own = self.own_exit();
+        if TOLD_BY_STATUS.contains(&self.result.as_str()) {
+            return own;
+        }
+        let known = FAULTS.into_iter().find(|word| *word == self.result);
+        let signal = if let Exit::Signal(signal) = own { Some(signal) } else { None };
+        Exit::Failed { word: known.unwrap_or("another fault"), signal }
+    }
+
+    /// How the leader ended.
+    fn own_exit(&self) -> Exit {
         match self.code {
             EXITED => Exit::Code(self.status),
             KILLED | DUMPED => Exit::Signal(self.status),
@@ -134,7 +160,7 @@ impl Seen {
     pub(super) fn why_not_started(&self) -> String {
         match (self.text.as_str(), self.result.as_str()) {
             ("", "timeout") => "its program has not been loaded in time".to_owned(),
-            ("", result) => format!("{}, says systemd: {result}", self.exit()),
+            ("", result) => format!("{}, says systemd: {result}", self.own_exit()),
             (text, _) => text.to_owned(),
         }
     }
@@ -143,6 +169,7 @@ impl Seen {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::supervisor::policy::Reason;
     use zbus::ObjectPath;
 
     fn seen(active: &str, sub: &str, main_pid: u32, code: i32, status: i32) -> Seen {
@@ -171,6 +198,26 @@ mod tests {
             ("", "", 0, 0, 0, Place::Moves),
         ] {
             assert_eq!(seen(active, sub, pid, code, status).place(), place, "{active} {sub}");
+        }
+    }
+
+    #[test]
+    fn what_systemd_finds_at_fault_is_no_success() {
+        let over = |result: &str, code, status| {
+            let seen = seen("activating", "auto-restart", 0, code, status);
+            Seen { result: result.to_owned(), ..seen }.place()
+        };
+        for word in ["success", "exit-code", "signal", "core-dump"] {
+            assert_eq!(over(word, EXITED, 0), Place::Waits(Exit::Code(0)), "{word}");
+        }
+        for (result, code, status, text, reason) in [
+            ("oom-kill", EXITED, 0, "at fault, says systemd: oom-kill", Reason::Error),
+            ("timeout", EXITED, 0, "at fault, says systemd: timeout", Reason::Error),
+            ("oom-kill", KILLED, 9, "signal 9, says systemd: oom-kill", Reason::Signal),
+            ("news", EXITED, 0, "at fault, says systemd: another fault", Reason::Error),
+        ] {
+            let Place::Waits(exit) = over(result, code, status) else { panic!("{result}") };
+            assert_eq!((&*exit.to_string(), Reason::from(exit)), (text, reason), "{result}");
         }
     }
 
