@@ -147,6 +147,23 @@ check "(they are there)" eventually same
 systemctl reload musterd.service
 check "nor does a reload without a change" eventually same
 
+# An exit is counted once, whatever becomes of the daemon before the next start.
+exits() { # NAME
+    fetch && awk -v name="$1" 'index($1, "agent_exits_total{agent=\"" name "\"") { sum += $2 } END { print sum }' "$scrape"
+}
+printf '[[agent]]\nname = "%s"\ncommand = ["%s"]\nbackoff_initial = "50s"\n' idle false absent /nowhere >/etc/musterd/conf.d/more.toml
+systemctl reload musterd.service
+check "an agent that waits for its next start" eventually counted 'agent_exits_total\{agent="idle",reason="error"\}' 1
+check "and one that cannot be started" eventually counted 'agent_exits_total\{agent="absent",reason="spawn_failed"\}' 1
+for how in "kill --signal=KILL" restart; do
+    # shellcheck disable=SC2086 # several words
+    systemctl $how musterd.service
+    sleep 3
+    check "an exit is not counted again by the next daemon ($how)" test "$(exits idle) $(exits absent)" = "1 1"
+done
+rm /etc/musterd/conf.d/more.toml
+systemctl reload musterd.service
+
 # While there is no daemon, systemd brings agents back by itself; sooner here than by default.
 for name in steady other; do
     mkdir -p "/run/systemd/system/$(unit $name).d"

@@ -4,11 +4,11 @@
 //! Must not know how they are watched.
 
 use super::child::Child;
-use super::maker::note;
+use super::maker::{note, note_end};
 use super::process::Process;
 use super::record::Record;
 use super::{Runner, exec, unit};
-use crate::supervisor::machine::{Event, State};
+use crate::supervisor::machine::{Action, Event, State};
 use crate::supervisor::options::Launch;
 use crate::supervisor::policy::Exit;
 use crate::supervisor::report::What;
@@ -17,8 +17,8 @@ use crate::supervisor::report::What;
 enum Found {
     /// A process, and what it was made from as far as that is known.
     Running(Process, Option<Box<Launch>>),
-    /// One that ended while no daemon looked: systemd knows how.
-    Ended(Exit),
+    /// One that has ended by itself: systemd knows how, and which run it was.
+    Ended(Exit, u64),
     Nothing,
 }
 
@@ -31,17 +31,31 @@ impl Runner {
                 let changed = made_from.is_some_and(|launch| *launch != self.definition.launch);
                 self.handle(Event::Reload { changed });
             }
-            Found::Ended(exit) => {
-                self.state = State::adopted(self.epoch.elapsed());
-                self.has_run = true;
-                self.forget();
-                self.note_exit(format!("{exit}, while no daemon ran"));
-                self.handle(Event::Exited(exit));
-                self.handle(Event::Emptied);
-            }
+            Found::Ended(exit, run) => self.learn_former_end(exit, run),
             Found::Nothing if self.definition.autostart => self.handle(Event::Start),
             Found::Nothing => {}
         }
+    }
+
+    /// Goes on from an end that is news, or that an earlier daemon has told while the agent waited for
+    /// its next start.
+    fn learn_former_end(&mut self, exit: Exit, run: u64) {
+        let is_news = !self.record().is_some_and(|record| record.has_told(run));
+        self.state = State::adopted(self.epoch.elapsed());
+        self.has_run = true;
+        if is_news {
+            self.note_exit(format!("{exit}, while no daemon ran"));
+        }
+        note_end(self.record_path(), Some(run), self.definition.launch.clone());
+        for action in self.decide(Event::Exited(exit)) {
+            match action {
+                Action::Exited { reason, restarting_in } if !is_news => {
+                    self.let_rest(reason, restarting_in);
+                }
+                action => self.carry_out(action),
+            }
+        }
+        self.handle(Event::Emptied);
     }
 
     /// Looks for what an earlier daemon, or systemd, has left.
@@ -55,7 +69,7 @@ impl Runner {
                     let made_from = made_from.map(|record| Box::new(record.launch));
                     return Found::Running(Process::Unit(process), made_from);
                 }
-                Ok(unit::Found::Ended(exit)) => return Found::Ended(exit),
+                Ok(unit::Found::Ended(exit, run)) => return Found::Ended(exit, run),
                 Ok(unit::Found::Nothing) => {}
                 Err(error) => {
                     self.warn(&format!("{}: {error}", unit.name()));

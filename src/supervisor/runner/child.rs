@@ -2,7 +2,7 @@
 //!
 //! Must not know what is done about it.
 
-use super::process::{End, Process};
+use super::process::{End, NotStarted, Process};
 use super::unit::Unit;
 use crate::supervisor::machine::Signal;
 use std::future::pending;
@@ -12,7 +12,7 @@ use tokio::task::JoinHandle;
 /// What becomes of an agent, told to the task by its process.
 pub(super) enum Happening {
     Spawned(Process),
-    SpawnFailed(String),
+    SpawnFailed(NotStarted),
     Ended(End),
     Emptied,
     /// systemd has started it, or someone has had it do so.
@@ -23,7 +23,7 @@ pub(super) enum Happening {
 pub(super) enum Child {
     None,
     /// In a task of its own, since loading a program from a dead mount can hang.
-    Spawning(JoinHandle<Result<Process, String>>),
+    Spawning(JoinHandle<Result<Process, NotStarted>>),
     Leader(Process),
     /// The leader has ended; the rest of its group may live.
     Group(Process),
@@ -39,7 +39,9 @@ impl Child {
             (Self::Spawning(task), _) => match task.await {
                 Ok(Ok(process)) => Happening::Spawned(process),
                 Ok(Err(error)) => Happening::SpawnFailed(error),
-                Err(error) => Happening::SpawnFailed(format!("the start was given up: {error}")),
+                Err(error) => Happening::SpawnFailed(NotStarted::because(format!(
+                    "the start was given up: {error}"
+                ))),
             },
             (Self::Leader(process), _) => Happening::Ended(process.ended().await),
             (Self::Group(process), _) => {
@@ -58,6 +60,14 @@ impl Child {
             Self::Leader(process) => process.signal(signal),
             Self::Group(process) => process.signal_rest(signal),
             Self::None | Self::Spawning(_) => Ok(()),
+        }
+    }
+
+    /// Which run of its unit the leader is, if systemd has made it.
+    pub(super) fn run(&self) -> Option<u64> {
+        match self {
+            Self::Leader(process) => process.run(),
+            _ => None,
         }
     }
 

@@ -2,7 +2,7 @@
 //!
 //! Must not know when one is made.
 
-use super::process::Process;
+use super::process::{NotStarted, Process};
 use super::record::Record;
 use super::unit::Unit;
 use super::{Places, exec};
@@ -46,23 +46,32 @@ impl Maker {
         definition: &Definition,
         places: &Arc<Places>,
         record: Option<PathBuf>,
-    ) -> JoinHandle<Result<Process, String>> {
+    ) -> JoinHandle<Result<Process, NotStarted>> {
         let launch = definition.launch.clone();
         match self {
             Self::Unit(unit) => {
                 let unit = unit.clone();
                 tokio::spawn(async move {
-                    let process = Process::Unit(unit.start().await?);
-                    note(record, &process, launch);
-                    Ok(process)
+                    match unit.start().await {
+                        Ok(process) => {
+                            let process = Process::Unit(process);
+                            note(record, &process, launch);
+                            Ok(process)
+                        }
+                        Err(failure) => {
+                            note_end(record, failure.run, launch);
+                            Err(failure)
+                        }
+                    }
                 })
             }
             Self::Own(output) => {
                 let (output, places) = (output.for_process(), places.clone());
                 let agent = definition.name.clone();
                 spawn_blocking(move || {
-                    let process = exec::spawn(&launch, &agent, &places.socket, output?)?;
-                    let process = Process::Own(process);
+                    let process = output
+                        .and_then(|output| exec::spawn(&launch, &agent, &places.socket, output));
+                    let process = Process::Own(process.map_err(NotStarted::because)?);
                     note(record, &process, launch);
                     Ok(process)
                 })
@@ -74,7 +83,7 @@ impl Maker {
 /// Notes a process for the next daemon.
 pub(super) fn note(path: Option<PathBuf>, process: &Process, launch: Launch) {
     let pid = process.pid();
-    let record = Record { pid, start_time: process.start_time(), launch };
+    let record = Record { pid, start_time: process.start_time(), launch, told: None };
     if let Some(path) = path
         && let Err(error) = record.write(&path)
     {
@@ -82,5 +91,20 @@ pub(super) fn note(path: Option<PathBuf>, process: &Process, launch: Launch) {
         tracing::warn!(
             "cannot write {path}: {error}; a restarted daemon will not know process {pid}"
         );
+    }
+}
+
+/// Notes that the end of a run of the agent's unit is told, so that the next daemon does not tell it again;
+/// of a process that no unit ran, that there is none.
+pub(super) fn note_end(path: Option<PathBuf>, run: Option<u64>, launch: Launch) {
+    let Some(path) = path else { return };
+    let Some(run) = run else {
+        // What stays behind names a process that has gone, and is seen to.
+        let _ = std::fs::remove_file(path);
+        return;
+    };
+    if let Err(error) = Record::of_the_end(run, launch).write(&path) {
+        let path = path.display();
+        tracing::warn!("cannot write {path}: {error}; a restarted daemon may count this end again");
     }
 }

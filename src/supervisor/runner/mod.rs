@@ -13,13 +13,13 @@ mod seen;
 pub(crate) mod stat;
 mod unit;
 
-use super::machine::{Action, Event, Phase, Signal, State, step};
+use super::machine::{Action, Actions, Event, Phase, Signal, State, step};
 use super::options::Definition;
 use super::policy::Reason;
 use super::report::{LastExit, Report, Reports, Status, Statuses, What};
 use super::systemd::Manager;
 use child::{Child, Happening};
-use maker::Maker;
+use maker::{Maker, note_end};
 use process::End;
 use std::future::pending;
 use std::hash::{BuildHasher, RandomState};
@@ -120,6 +120,7 @@ impl Runner {
             }
             self.publish();
         }
+        self.forget();
         self.statuses.send_modify(|statuses| {
             statuses.remove(&self.definition.name);
         });
@@ -154,9 +155,9 @@ impl Runner {
                 self.child = Child::Leader(process);
                 self.handle(Event::Spawned);
             }
-            Happening::SpawnFailed(error) => {
+            Happening::SpawnFailed(failure) => {
                 self.child = Child::None;
-                self.note_exit(error);
+                self.note_exit(failure.why);
                 self.handle(Event::SpawnFailed);
             }
             Happening::Ended(end) => self.learn_end(end),
@@ -178,11 +179,12 @@ impl Runner {
                 return self.meet(process);
             }
         };
+        let run = self.child.run();
         self.child = match std::mem::replace(&mut self.child, Child::None) {
             Child::Leader(process) => Child::Group(process),
             other => other,
         };
-        self.forget();
+        note_end(self.record_path(), run, self.definition.launch.clone());
         // By the table, which then waits for it; or by someone whose word is as good.
         if asked && matches!(self.state.phase, Phase::Running { .. }) {
             self.handle(Event::Stop);
@@ -192,13 +194,18 @@ impl Runner {
     }
 
     fn handle(&mut self, event: Event) {
+        for action in self.decide(event) {
+            self.carry_out(action);
+        }
+    }
+
+    /// What the machine wants done.
+    fn decide(&mut self, event: Event) -> Actions {
         let now = self.epoch.elapsed();
         let state = std::mem::take(&mut self.state);
         let (state, actions) = step(&self.definition.policy, state, event, now, chance());
         self.state = state;
-        for action in actions {
-            self.carry_out(action);
-        }
+        actions
     }
 
     fn carry_out(&mut self, action: Action) {
@@ -207,7 +214,10 @@ impl Runner {
             Action::Spawn => self.spawn(),
             Action::SignalGroup(signal) => self.signal(signal),
             Action::Started => self.tell_started(),
-            Action::Exited { reason, restarting_in } => self.tell_exit(reason, restarting_in),
+            Action::Exited { reason, restarting_in } => {
+                self.tell_exit(reason, restarting_in);
+                self.let_rest(reason, restarting_in);
+            }
             Action::Abandoned => {
                 self.warn("processes that it started cannot be ended; going on without them");
                 self.release();
@@ -278,6 +288,10 @@ impl Runner {
             }
         }
         self.report(What::Exited { reason, detail, restarting_in });
+    }
+
+    /// Has systemd not start it earlier than the machine does.
+    fn let_rest(&self, reason: Reason, restarting_in: Option<Duration>) {
         // What was asked to stop is down, and whoever starts it again is not to be stopped.
         if reason != Reason::Stopped
             && let Some(unit) = self.maker.unit()
@@ -299,10 +313,7 @@ impl Runner {
 
     /// Removes the record: there is no leader to be found any more.
     fn forget(&self) {
-        if let Some(path) = self.record_path() {
-            // What stays behind names a process that has gone, and is seen to.
-            let _ = std::fs::remove_file(path);
-        }
+        note_end(self.record_path(), None, self.definition.launch.clone());
     }
 
     fn publish(&mut self) {

@@ -25,7 +25,31 @@ pub(super) enum End {
     Replaced(Process),
 }
 
+/// Why there is no leader.
+#[derive(Debug)]
+pub(super) struct NotStarted {
+    /// What was wrong with what.
+    pub(super) why: String,
+    /// Which run of the unit has failed, if it came so far.
+    pub(super) run: Option<u64>,
+}
+
+impl NotStarted {
+    /// It did not come so far.
+    pub(super) const fn because(why: String) -> Self {
+        Self { why, run: None }
+    }
+}
+
 impl Process {
+    /// Which run of its unit it is, if systemd has made it.
+    pub(super) fn run(&self) -> Option<u64> {
+        match self {
+            Self::Own(_) => None,
+            Self::Unit(process) => Some(process.run()),
+        }
+    }
+
     /// The leader's number.
     pub(super) fn pid(&self) -> u32 {
         match self {

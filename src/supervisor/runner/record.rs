@@ -23,6 +23,9 @@ pub(in crate::supervisor) struct Record {
     pub(in crate::supervisor) start_time: u64,
     /// What it was made from.
     pub(in crate::supervisor) launch: Launch,
+    /// Which run of its unit it was, once it has ended and that has been told.
+    #[serde(default)]
+    pub(in crate::supervisor) told: Option<u64>,
 }
 
 /// Where an agent's record is.
@@ -31,6 +34,16 @@ pub(in crate::supervisor) fn path(folder: &Path, agent: &str) -> PathBuf {
 }
 
 impl Record {
+    /// Of a run of the agent's unit whose end has been told: no process is to be found by it.
+    pub(in crate::supervisor) const fn of_the_end(run: u64, launch: Launch) -> Self {
+        Self { pid: 0, start_time: 0, launch, told: Some(run) }
+    }
+
+    /// Whether this is the run whose end has been told.
+    pub(in crate::supervisor) fn has_told(&self, run: u64) -> bool {
+        self.told == Some(run)
+    }
+
     /// Writes the file, whole or not at all. It is the owner's alone: environments hold secrets.
     ///
     /// # Errors
@@ -86,7 +99,12 @@ mod tests {
             user: None,
             limits: Limits { address_space: Some(7), ..Limits::default() },
         };
-        let record = Record { pid: 7, start_time: u64::MAX, launch };
+        let end = Record::of_the_end(5, launch.clone());
+        assert!(end.has_told(5) && !end.has_told(6));
+        end.write(&path).unwrap();
+        assert_eq!(Record::read(&path).unwrap(), Some(end));
+        let record = Record { pid: 7, start_time: u64::MAX, launch, told: None };
+        assert!(!record.has_told(5), "it may have ended since");
         record.write(&path).unwrap();
         record.write(&path).unwrap();
         assert_eq!(Record::read(&path).unwrap(), Some(record));

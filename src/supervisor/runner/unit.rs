@@ -6,7 +6,7 @@
 //!
 //! Must not know when or why a process is made or ended.
 
-use super::process::{End, Process as AnyProcess};
+use super::process::{End, NotStarted, Process as AnyProcess};
 use super::seen::{Place, Seen};
 use super::stat;
 use crate::supervisor::machine::Signal;
@@ -43,8 +43,8 @@ pub(super) struct Process {
 pub(super) enum Found {
     /// It runs.
     Running(Process),
-    /// It ended while no daemon looked, and would be started again.
-    Ended(Exit),
+    /// It has ended by itself, and would be started again: how, and which run that was.
+    Ended(Exit, u64),
     /// There is nothing.
     Nothing,
 }
@@ -75,9 +75,10 @@ impl Unit {
         let end = Instant::now() + START_LIMIT;
         let mut changes = self.manager.changes(&self.name).await?;
         loop {
-            match self.look().await?.place() {
+            let seen = self.look().await?;
+            match seen.place() {
                 Place::Runs { pid, run } => return Ok(Found::Running(self.process(pid, run))),
-                Place::Waits(exit) => return Ok(Found::Ended(exit)),
+                Place::Waits(exit) => return Ok(Found::Ended(exit, seen.run())),
                 Place::Down(_) => return Ok(Found::Nothing),
                 Place::Moves => match timeout_at(end, changes.next()).await {
                     Ok(change) => change?,
@@ -91,8 +92,8 @@ impl Unit {
     ///
     /// # Errors
     /// What `musterd exec`, or systemd, has said.
-    pub(super) async fn start(&self) -> Result<Process, String> {
-        let failed = |error: Error| error.to_string();
+    pub(super) async fn start(&self) -> Result<Process, NotStarted> {
+        let failed = |error: Error| NotStarted::because(error.to_string());
         let end = Instant::now() + START_LIMIT;
         let mut changes = self.manager.changes(&self.name).await.map_err(failed)?;
         let before = self.look().await.map_err(failed)?;
@@ -112,11 +113,14 @@ impl Unit {
                 Place::Waits(_) | Place::Down(_) if ![0, before.run()].contains(&seen.run()) => {
                     // It may have ended before anybody looked.
                     let process = seen.has_run().map(|pid| self.process(pid, seen.run()));
-                    return process.ok_or_else(|| seen.why_not_started());
+                    return process.ok_or_else(|| NotStarted {
+                        why: seen.why_not_started(),
+                        run: Some(seen.run()),
+                    });
                 }
                 _ => match timeout_at(end, changes.next()).await {
                     Ok(change) => change.map_err(failed)?,
-                    Err(_) => return Err(seen.why_not_started()),
+                    Err(_) => return Err(NotStarted::because(seen.why_not_started())),
                 },
             }
         }
@@ -163,6 +167,10 @@ impl Unit {
 }
 
 impl Process {
+    pub(super) const fn run(&self) -> u64 {
+        self.run
+    }
+
     pub(super) fn pid(&self) -> u32 {
         self.pid
     }
