@@ -209,7 +209,9 @@ impl Cli {
                 daemon::run(loaded, config).map(done)
             }
             Command::Exec { name, config, user } => {
-                match exec::run(&exec::Options { name, config, default_user: user })? {}
+                let Err(fault) = exec::run(&exec::Options { name, config, default_user: user });
+                eprintln!("musterd: {}", fault.text);
+                Ok(ExitCode::from(fault.code))
             }
             Command::CheckConfig { config } => {
                 let loaded = load(Some(&config))?;

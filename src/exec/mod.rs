@@ -15,7 +15,7 @@ use crate::accounts;
 use crate::config::{self, Config};
 use crate::supervisor::options::Definition;
 use crate::supervisor::policy::Restart;
-use crate::supervisor::systemd::{Manager, unit_name};
+use crate::supervisor::systemd::{Manager, NO_SUCH_AGENT, unit_name};
 use crate::{names, notify};
 use rustix::process::geteuid;
 use std::convert::Infallible;
@@ -48,19 +48,34 @@ pub struct Options {
     pub default_user: String,
 }
 
+/// Why this process has not become the agent.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// In words.
+    pub text: String,
+    /// What this process is to exit with.
+    pub code: u8,
+}
+
+impl From<String> for Fault {
+    fn from(text: String) -> Self {
+        Self { text, code: 1 }
+    }
+}
+
 /// Becomes the agent. Returns only if that could not be done.
 ///
 /// # Errors
 /// Why not: what is wrong with the definition, or with whoever could have written it; what of it
 /// cannot be carried out. systemd has been told the same.
-pub fn run(options: &Options) -> Result<Infallible, String> {
-    become_agent(options).inspect_err(|fault| notify::status(fault))
+pub fn run(options: &Options) -> Result<Infallible, Fault> {
+    become_agent(options).inspect_err(|fault| notify::status(&fault.text))
 }
 
-fn become_agent(options: &Options) -> Result<Infallible, String> {
+fn become_agent(options: &Options) -> Result<Infallible, Fault> {
     let (definition, socket) = definition(options)?;
     if definition.policy.restart == Restart::Never && stays_down(&definition.name) {
-        return Err("restart is \"never\": not started again".to_owned());
+        return Err("restart is \"never\": not started again".to_owned().into());
     }
     let launch = &definition.launch;
     let user = launch.user.as_ref().unwrap_or(&options.default_user);
@@ -86,14 +101,14 @@ fn become_agent(options: &Options) -> Result<Infallible, String> {
     // Nobody is left to say so afterwards.
     notify::status(&format!("{} as {user}", launch.program));
     notify::ready();
-    Err(format!("cannot run {}: {}", launch.program, command.exec()))
+    Err(format!("cannot run {}: {}", launch.program, command.exec()).into())
 }
 
 /// The agent's definition, and the socket that it reports to.
-fn definition(options: &Options) -> Result<(Definition, PathBuf), String> {
+fn definition(options: &Options) -> Result<(Definition, PathBuf), Fault> {
     let Options { name, config: path, .. } = options;
     if !names::is_name(name) {
-        return Err(format!("{name:?} is not the name of an agent"));
+        return Err(no_agent(format!("{name:?} is not the name of an agent")));
     }
     let files = config::files(path).map_err(|error| error.to_string())?;
     if geteuid().is_root() {
@@ -106,8 +121,12 @@ fn definition(options: &Options) -> Result<(Definition, PathBuf), String> {
     Ok((found, agents.socket))
 }
 
-fn no_such_agent(name: &str, path: &Path) -> String {
-    format!("no [[agent]] named {name:?} in {} and its conf.d", path.display())
+fn no_such_agent(name: &str, path: &Path) -> Fault {
+    no_agent(format!("no [[agent]] named {name:?} in {} and its conf.d", path.display()))
+}
+
+const fn no_agent(text: String) -> Fault {
+    Fault { text, code: NO_SUCH_AGENT }
 }
 
 /// Of an agent that is never to be started again, but that systemd has: whether so, and then has it
@@ -130,4 +149,20 @@ fn stays_down(name: &str) -> bool {
         let _held = signal(SignalKind::terminate());
         manager.stop(&unit).await.is_ok()
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_is_no_agent_is_told_apart() {
+        let options = |name: &str| Options {
+            name: name.to_owned(),
+            config: "/nowhere/musterd.toml".into(),
+            default_user: "nobody".to_owned(),
+        };
+        assert_eq!(definition(&options("a/b")).unwrap_err().code, NO_SUCH_AGENT);
+        assert_ne!(definition(&options("a")).unwrap_err().code, NO_SUCH_AGENT);
+    }
 }

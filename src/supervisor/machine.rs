@@ -214,6 +214,8 @@ pub enum Action {
     Spawn,
     /// Signal the whole group.
     SignalGroup(Signal),
+    /// See to it that nothing else starts the agent again.
+    CallOff,
     /// Tell that the agent runs.
     Started,
     /// Tell that it does not.
@@ -263,7 +265,7 @@ pub fn step(
             spawn(policy, History::default(), now, vec![])
         }
         (P::Backoff { .. } | P::Failed | P::Finished, E::Stop) => {
-            (becomes(P::Stopped), vec![Action::Stopped])
+            (becomes(P::Stopped), vec![Action::CallOff, Action::Stopped])
         }
         (P::Backoff { until }, E::Timer) if now >= until => spawn(policy, history, now, vec![]),
 

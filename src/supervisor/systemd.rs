@@ -22,6 +22,10 @@ const ANSWER: Duration = Duration::from_secs(20);
 /// What a process is signalled with that cannot be ended otherwise.
 const KILL: i32 = 9;
 
+/// `musterd exec` exits with this when there is no such agent. The template has systemd not try again
+/// (`RestartPreventExitStatus=`); a program would not choose it, since it is among systemd's own.
+pub(crate) const NO_SUCH_AGENT: u8 = 250;
+
 /// The unit of an agent: an instance of the template that the package installs.
 pub(crate) fn unit_name(agent: &str) -> String {
     format!("musterd-agent@{agent}.service")

@@ -161,8 +161,13 @@ for how in "kill --signal=KILL" restart; do
     sleep 3
     check "an exit is not counted again by the next daemon ($how)" test "$(exits idle) $(exits absent)" = "1 1"
 done
+check "one that waits" is "$(unit idle)" SubState auto-restart
 rm /etc/musterd/conf.d/more.toml
 systemctl reload musterd.service
+check "and is taken out is not started again by systemd" eventually is "$(unit idle)" ActiveState inactive
+not systemctl start "$(unit idle)" >/dev/null 2>&1
+check "nor is one that is started though nobody defines it" is "$(unit idle)" ActiveState failed
+systemctl reset-failed "$(unit idle)"
 
 # While there is no daemon, systemd brings agents back by itself; sooner here than by default.
 for name in steady other; do

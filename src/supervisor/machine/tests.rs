@@ -113,6 +113,7 @@ fn show_action(action: &Action) -> String {
         Action::Spawn => "SPAWN".to_owned(),
         Action::SignalGroup(Signal::Term) => "TERM".to_owned(),
         Action::SignalGroup(Signal::Kill) => "KILL".to_owned(),
+        Action::CallOff => "call off".to_owned(),
         Action::Started => "tell started".to_owned(),
         Action::Exited { reason, restarting_in: None } => format!("tell {}", reason.text()),
         Action::Exited { reason, restarting_in: Some(wait) } => {

@@ -213,6 +213,11 @@ impl Runner {
         match action {
             Action::Spawn => self.spawn(),
             Action::SignalGroup(signal) => self.signal(signal),
+            Action::CallOff => {
+                if let Some(unit) = self.maker.unit() {
+                    unit.call_off();
+                }
+            }
             Action::Started => self.tell_started(),
             Action::Exited { reason, restarting_in } => {
                 self.tell_exit(reason, restarting_in);

@@ -6,6 +6,7 @@
 //! Must not know how systemd is asked, nor what is done.
 
 use crate::supervisor::policy::Exit;
+use crate::supervisor::systemd::NO_SUCH_AGENT;
 use std::collections::HashMap;
 use zbus::Variant;
 
@@ -127,12 +128,21 @@ impl Seen {
             (_, sub) if sub.ends_with("-before-auto-restart") => Place::Moves,
             // Between the two halves of a restart.
             ("inactive" | "failed", _) if self.has_job => Place::Moves,
+            // Its program has chosen what `musterd exec` alone is to say, and systemd takes it so.
+            ("failed", _) if self.is_prevented() && self.has_run().is_some() => {
+                Place::Waits(self.exit())
+            }
             ("inactive" | "failed", _) => Place::Down(self.exit()),
             ("active" | "reloading" | "refreshing", _) if self.main_pid != 0 => {
                 Place::Runs { pid: self.main_pid, run: self.run }
             }
             _ => Place::Moves,
         }
+    }
+
+    /// Whether the template has it not started again for how it ended.
+    fn is_prevented(&self) -> bool {
+        (self.code, self.status) == (EXITED, i32::from(NO_SUCH_AGENT))
     }
 
     /// How the last run ended. A leader that is told to end because others of its unit were at fault,
@@ -219,6 +229,18 @@ mod tests {
             let Place::Waits(exit) = over(result, code, status) else { panic!("{result}") };
             assert_eq!((&*exit.to_string(), Reason::from(exit)), (text, reason), "{result}");
         }
+    }
+
+    #[test]
+    fn the_template_knows_what_is_not_tried_again() {
+        let template = include_str!("../../../systemd/musterd-agent@.service");
+        let line = format!("RestartPreventExitStatus={NO_SUCH_AGENT}");
+        assert!(template.lines().any(|found| found == line));
+        let code = i32::from(NO_SUCH_AGENT);
+        let refused = Seen { up: 4, ..seen("failed", "failed", 0, EXITED, code) };
+        assert_eq!(refused.place(), Place::Down(Exit::Code(code)));
+        let own = Seen { up: 6, ..refused };
+        assert_eq!(own.place(), Place::Waits(Exit::Code(code)), "a program of an agent's");
     }
 
     #[test]

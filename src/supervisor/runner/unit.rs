@@ -151,6 +151,16 @@ impl Unit {
         }
     }
 
+    /// Has systemd not start it any more, if it would. One that is down is left to whoever starts it.
+    pub(super) fn call_off(&self) {
+        let unit = self.clone();
+        tokio::spawn(async move {
+            if !matches!(unit.look().await.map(|seen| seen.place()), Ok(Place::Down(_))) {
+                unit.ask(Signal::Term);
+            }
+        });
+    }
+
     /// Has it stopped or killed, without waiting for that.
     fn ask(&self, signal: Signal) {
         let unit = self.clone();
