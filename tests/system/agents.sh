@@ -169,6 +169,20 @@ not systemctl start "$(unit idle)" >/dev/null 2>&1
 check "nor is one that is started though nobody defines it" is "$(unit idle)" ActiveState failed
 systemctl reset-failed "$(unit idle)"
 
+# One that waits can be stopped as well.
+printf '[[agent]]\nname = "halted"\ncommand = ["false"]\nbackoff_initial = "8s"\n' >/etc/musterd/conf.d/more.toml
+systemctl reload musterd.service
+eventually is "$(unit halted)" SubState auto-restart >/dev/null
+systemctl stop "$(unit halted)"
+sleep 9
+check "an agent stopped by hand while it waits stays down" test "$(exits halted)" = 1
+check "(it is down)" is_down halted
+check "and is told so" eventually journal_has "agent halted is stopped"
+systemctl start "$(unit halted)"
+check "it can be started by hand" eventually counted 'agent_exits_total\{agent="halted",reason="error"\}' 2
+rm /etc/musterd/conf.d/more.toml
+systemctl reload musterd.service
+
 # While there is no daemon, systemd brings agents back by itself; sooner here than by default.
 for name in steady other; do
     mkdir -p "/run/systemd/system/$(unit $name).d"

@@ -116,6 +116,7 @@ impl Runner {
         note(self.record_path(), &process, self.definition.launch.clone());
         self.state = State::adopted(self.epoch.elapsed());
         self.child = Child::Leader(process);
+        self.left_waiting = false;
         self.tell_started();
     }
 }

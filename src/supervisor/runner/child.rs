@@ -3,7 +3,7 @@
 //! Must not know what is done about it.
 
 use super::process::{End, NotStarted, Process};
-use super::unit::Unit;
+use super::unit::{Moved, Unit};
 use crate::supervisor::machine::Signal;
 use std::future::pending;
 use std::io;
@@ -17,6 +17,8 @@ pub(super) enum Happening {
     Emptied,
     /// systemd has started it, or someone has had it do so.
     Appeared(Process),
+    /// It waited for its next start, and someone has had systemd stop it.
+    CalledOff,
 }
 
 /// The process, as far as it has come.
@@ -30,12 +32,15 @@ pub(super) enum Child {
 }
 
 impl Child {
-    /// Waits for what happens next, to an agent that may be run by systemd. May be dropped and called
-    /// again.
-    pub(super) async fn next(&mut self, unit: Option<&Unit>) -> Happening {
+    /// Waits for what happens next, to an agent that may be run by systemd, and left waiting there for
+    /// its next start. May be dropped and called again.
+    pub(super) async fn next(&mut self, unit: Option<&Unit>, left_waiting: bool) -> Happening {
         match (self, unit) {
             (Self::None, None) => pending().await,
-            (Self::None, Some(unit)) => Happening::Appeared(Process::Unit(unit.appeared().await)),
+            (Self::None, Some(unit)) => match unit.moved(left_waiting).await {
+                Moved::Appeared(process) => Happening::Appeared(Process::Unit(process)),
+                Moved::CalledOff => Happening::CalledOff,
+            },
             (Self::Spawning(task), _) => match task.await {
                 Ok(Ok(process)) => Happening::Spawned(process),
                 Ok(Err(error)) => Happening::SpawnFailed(error),

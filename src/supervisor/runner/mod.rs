@@ -67,6 +67,8 @@ pub(super) struct Runner {
     child: Child,
     maker: Maker,
     status: Status,
+    /// Whether systemd is to find the agent waiting for its next start, until that comes.
+    left_waiting: bool,
     /// Whether a process has run before.
     has_run: bool,
     /// Whether the task ends once the agent is down.
@@ -97,6 +99,7 @@ impl Runner {
             child: Child::None,
             maker,
             status: Status::default(),
+            left_waiting: false,
             has_run: false,
             retiring: false,
         })
@@ -115,7 +118,7 @@ impl Runner {
                     // The supervisor has gone without a word: agents stay.
                     None => return,
                 },
-                happening = self.child.next(self.maker.unit()) => self.learn(happening),
+                happening = self.child.next(self.maker.unit(), self.left_waiting) => self.learn(happening),
                 () = sleep_until_if(deadline) => self.handle(Event::Timer),
             }
             self.publish();
@@ -159,6 +162,7 @@ impl Runner {
                 self.child = Child::None;
                 self.note_exit(failure.why);
                 self.handle(Event::SpawnFailed);
+                self.left_waiting &= failure.waits;
             }
             Happening::Ended(end) => self.learn_end(end),
             Happening::Emptied => {
@@ -166,6 +170,10 @@ impl Runner {
                 self.handle(Event::Emptied);
             }
             Happening::Appeared(process) => self.meet(process),
+            Happening::CalledOff => {
+                self.left_waiting = false;
+                self.handle(Event::Stop);
+            }
         }
     }
 
@@ -253,6 +261,7 @@ impl Runner {
     }
 
     fn spawn(&mut self) {
+        self.left_waiting = false;
         let making = self.maker.make(&self.definition, &self.places, self.record_path());
         self.child = Child::Spawning(making);
     }
@@ -296,12 +305,12 @@ impl Runner {
     }
 
     /// Has systemd not start it earlier than the machine does.
-    fn let_rest(&self, reason: Reason, restarting_in: Option<Duration>) {
+    fn let_rest(&mut self, reason: Reason, restarting_in: Option<Duration>) {
         // What was asked to stop is down, and whoever starts it again is not to be stopped.
         if reason != Reason::Stopped
             && let Some(unit) = self.maker.unit()
         {
-            unit.rest(restarting_in);
+            self.left_waiting = unit.rest(restarting_in);
         }
     }
 

@@ -32,12 +32,14 @@ pub(super) struct NotStarted {
     pub(super) why: String,
     /// Which run of the unit has failed, if it came so far.
     pub(super) run: Option<u64>,
+    /// Whether systemd would try again some time.
+    pub(super) waits: bool,
 }
 
 impl NotStarted {
     /// It did not come so far.
     pub(super) const fn because(why: String) -> Self {
-        Self { why, run: None }
+        Self { why, run: None, waits: false }
     }
 }
 

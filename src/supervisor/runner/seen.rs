@@ -73,6 +73,13 @@ pub(super) enum Place {
     Down(Exit),
 }
 
+impl Place {
+    /// Whether someone has had it stopped since it was left waiting for its next start, if it was.
+    pub(super) const fn is_called_off(self, left_waiting: bool) -> bool {
+        left_waiting && matches!(self, Self::Down(_))
+    }
+}
+
 impl Seen {
     /// From the answer to `GetAll`. What is missing is as if it had never run.
     pub(super) fn of(properties: &HashMap<&str, Variant<'_>>) -> Self {
@@ -249,6 +256,20 @@ mod tests {
         assert_eq!(over.has_run(), Some(9));
         assert_eq!(Seen { up: 4, ..over.clone() }.has_run(), None, "that was the run before");
         assert_eq!(Seen { run: 0, up: 0, ..over }.has_run(), None);
+    }
+
+    #[test]
+    fn one_that_waited_and_is_down_was_stopped_by_hand() {
+        let exit = Exit::Code(3);
+        for (place, called_off) in [
+            (Place::Down(exit), true),
+            (Place::Waits(exit), false),
+            (Place::Moves, false),
+            (Place::Runs { pid: 7, run: 5 }, false),
+        ] {
+            assert_eq!(place.is_called_off(true), called_off, "{place:?}");
+            assert!(!place.is_called_off(false), "{place:?}");
+        }
     }
 
     #[test]

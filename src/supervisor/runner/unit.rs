@@ -49,6 +49,14 @@ pub(super) enum Found {
     Nothing,
 }
 
+/// What someone else has had systemd do.
+pub(super) enum Moved {
+    /// It has been started.
+    Appeared(Process),
+    /// It was to be started, and is not to be any more.
+    CalledOff,
+}
+
 impl Unit {
     pub(super) fn new(manager: Arc<Manager>, agent: &str) -> Self {
         Self { manager, name: unit_name(agent) }
@@ -116,6 +124,7 @@ impl Unit {
                     return process.ok_or_else(|| NotStarted {
                         why: seen.why_not_started(),
                         run: Some(seen.run()),
+                        waits: matches!(seen.place(), Place::Waits(_)),
                     });
                 }
                 _ => match timeout_at(end, changes.next()).await {
@@ -126,13 +135,16 @@ impl Unit {
         }
     }
 
-    /// Waits until it runs without this daemon having asked for it.
-    pub(super) async fn appeared(&self) -> Process {
+    /// Waits until it runs without this daemon having asked for it or, where it was left waiting for
+    /// its next start, until it waits no more.
+    pub(super) async fn moved(&self, left_waiting: bool) -> Moved {
         loop {
             if let Ok(mut changes) = self.manager.changes(&self.name).await {
                 while let Ok(seen) = self.look().await {
-                    if let Place::Runs { pid, run } = seen.place() {
-                        return self.process(pid, run);
+                    match seen.place() {
+                        Place::Runs { pid, run } => return Moved::Appeared(self.process(pid, run)),
+                        place if place.is_called_off(left_waiting) => return Moved::CalledOff,
+                        _ => {}
                     }
                     if changes.next().await.is_err() {
                         break;
@@ -144,11 +156,13 @@ impl Unit {
     }
 
     /// Says when an agent that has ended is started next, if it will be, so that systemd does not
-    /// do so earlier.
-    pub(super) fn rest(&self, restarting_in: Option<Duration>) {
-        if restarting_in.is_none_or(|wait| wait > LONGEST_WAIT) {
+    /// do so earlier. Whether it is left waiting there.
+    pub(super) fn rest(&self, restarting_in: Option<Duration>) -> bool {
+        let left_waiting = restarting_in.is_some_and(|wait| wait <= LONGEST_WAIT);
+        if !left_waiting {
             self.ask(Signal::Term);
         }
+        left_waiting
     }
 
     /// Has systemd not start it any more, if it would. One that is down is left to whoever starts it.
