@@ -302,6 +302,12 @@ mv /srv/50-musterd.rules /usr/share/polkit-1/rules.d/
 systemctl restart polkit.service
 check "with it the agent is started" eventually is_up probe
 
+# Whoever starts an agent is not to bring back the socket.
+systemctl stop musterd.socket musterd.service
+systemctl start "$(unit probe)"
+check "an agent that is started brings back no socket" is musterd.socket ActiveState inactive
+systemctl start musterd.socket musterd.service
 check "removal stops the agents" apt-get remove -y musterd
 check "(it is down)" is_down probe
+check "and the socket" not is musterd.socket ActiveState active
 echo "$passed passed, 0 failed"
