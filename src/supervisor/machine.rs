@@ -339,7 +339,7 @@ pub fn step(
         // The leader has gone, others of its group have not.
         (P::Clearing { until, killed, .. }, E::Stop) => {
             let next = Next::Asked(Then::Stop);
-            (becomes(P::Clearing { until, killed, next }), vec![])
+            (becomes(P::Clearing { until, killed, next }), vec![Action::CallOff])
         }
         (P::Clearing { until, killed, .. }, E::Start | E::Restart) => {
             let next = Next::Asked(Then::Restart);

@@ -110,6 +110,35 @@ rm -r "/run/systemd/system/$(unit bounded).d" /etc/musterd/conf.d/more.toml
 systemctl daemon-reload
 systemctl reload musterd.service
 
+# What outlives its leader is ended by the agent's stop_grace, not by systemd's.
+cat >/etc/musterd/conf.d/more.toml <<'TOML'
+[[agent]]
+name = "messy"
+command = ["sh", "-c", "sh -c 'trap : TERM; while :; do sleep 1; done' & sleep 1; exit 7"]
+stop_grace = "3s"
+TOML
+systemctl reload musterd.service
+check "an agent whose leader has ended is not up" eventually counted 'agent_exits_total\{agent="messy",reason="error"\}' 1
+check "while others of it live" is "$(unit messy)" SubState stop-sigterm
+check "which are killed after its grace" eventually counted 'agent_restarts_total\{agent="messy"\}' 1
+eventually is "$(unit messy)" SubState stop-sigterm
+rm /etc/musterd/conf.d/more.toml
+systemctl reload musterd.service
+is_over() { property "$(unit "$1")" ActiveState | grep -xE "inactive|failed"; }
+check "also if it is taken out meanwhile" eventually is_over messy
+
+# A bad file is not held against agents that have nothing to do with it.
+printf '[[agent]]\nname = "patient"\ncommand = ["sleep", "1000000"]\nstart_limit = 1\nbackoff_initial = "1s"\nbackoff_max = "4s"\n' >/etc/musterd/conf.d/more.toml
+systemctl reload musterd.service
+eventually is_up patient >/dev/null
+printf 'rubbish' >/etc/musterd/conf.d/rubbish.toml
+systemctl restart "$(unit patient)" 2>/dev/null || true
+check "with a bad file an agent does not start" eventually counted 'agent_exits_total\{agent="patient",reason="spawn_failed"\}' '[2-9]'
+rm /etc/musterd/conf.d/rubbish.toml
+check "and comes back when that is mended" eventually is_up patient
+rm /etc/musterd/conf.d/more.toml
+systemctl reload musterd.service
+
 # By hand.
 systemctl stop "$(unit steady)"
 check "an agent stopped by hand" eventually counted 'agent_exits_total\{agent="steady",reason="stopped"\}' 1

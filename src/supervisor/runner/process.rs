@@ -80,8 +80,7 @@ impl Process {
     pub(super) async fn emptied(&self) {
         match self {
             Self::Own(process) => process.emptied().await,
-            // systemd tells the end when nothing is left in the unit's control group.
-            Self::Unit(_) => {}
+            Self::Unit(process) => process.emptied().await,
         }
     }
 
@@ -106,8 +105,13 @@ impl Process {
     pub(super) fn signal_rest(&self, signal: Signal) -> io::Result<()> {
         match self {
             Self::Own(process) => process.signal(signal),
-            // Nothing is, as above; and a unit that is stopped now may be one that someone has started again.
-            Self::Unit(_) => Ok(()),
+            Self::Unit(process) => {
+                // systemd has sent TERM when the leader ended.
+                if signal == Signal::Kill {
+                    process.kill_rest();
+                }
+                Ok(())
+            }
         }
     }
 

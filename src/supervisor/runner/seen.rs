@@ -67,6 +67,13 @@ pub(super) enum Place {
     },
     /// It is on its way.
     Moves,
+    /// Its main process has ended, and others of it have not.
+    Clears {
+        /// How.
+        exit: Exit,
+        /// Whether systemd has been asked for something: then the end may be another's doing.
+        asked: bool,
+    },
     /// It has ended by itself. systemd would start it again some time.
     Waits(Exit),
     /// It is down, as it was before its first start, or was asked to be.
@@ -142,6 +149,10 @@ impl Seen {
             ("inactive" | "failed", _) => Place::Down(self.exit()),
             ("active" | "reloading" | "refreshing", _) if self.main_pid != 0 => {
                 Place::Runs { pid: self.main_pid, run: self.run }
+            }
+            // Without its program having been loaded there was no agent.
+            ("deactivating", _) if self.main_pid == 0 && self.has_run().is_some() => {
+                Place::Clears { exit: self.exit(), asked: self.has_job }
             }
             _ => Place::Moves,
         }
@@ -269,6 +280,19 @@ mod tests {
         ] {
             assert_eq!(place.is_called_off(true), called_off, "{place:?}");
             assert!(!place.is_called_off(false), "{place:?}");
+        }
+    }
+
+    #[test]
+    fn what_outlives_its_leader_clears() {
+        let left = Seen { up: 6, ..seen("deactivating", "stop-sigterm", 0, EXITED, 3) };
+        let clears = |asked| Place::Clears { exit: Exit::Code(3), asked };
+        assert_eq!(left.place(), clears(false));
+        assert_eq!(Seen { has_job: true, ..left.clone() }.place(), clears(true));
+        let leader_lives = Seen { main_pid: 7, ..left.clone() };
+        let not_loaded = Seen { up: 4, ..left };
+        for seen in [leader_lives, not_loaded] {
+            assert_eq!(seen.place(), Place::Moves, "{seen:?}");
         }
     }
 

@@ -88,10 +88,12 @@ impl Unit {
                 Place::Runs { pid, run } => return Ok(Found::Running(self.process(pid, run))),
                 Place::Waits(exit) => return Ok(Found::Ended(exit, seen.run())),
                 Place::Down(_) => return Ok(Found::Nothing),
-                Place::Moves => match timeout_at(end, changes.next()).await {
-                    Ok(change) => change?,
-                    Err(_) => return Ok(Found::Nothing),
-                },
+                Place::Moves | Place::Clears { .. } => {
+                    match timeout_at(end, changes.next()).await {
+                        Ok(change) => change?,
+                        Err(_) => return Ok(Found::Nothing),
+                    }
+                }
             }
         }
     }
@@ -109,7 +111,7 @@ impl Unit {
             Place::Runs { pid, run } => return Ok(self.process(pid, run)),
             // A start alone would wait as long as the unit does.
             Place::Waits(_) => self.manager.restart(&self.name).await.map_err(failed)?,
-            Place::Moves | Place::Down(_) => {
+            Place::Moves | Place::Clears { .. } | Place::Down(_) => {
                 self.manager.start(&self.name).await.map_err(failed)?;
             }
         }
@@ -224,15 +226,45 @@ impl Process {
                 Place::Runs { pid, run } => {
                     return Some(End::Replaced(AnyProcess::Unit(self.unit.process(pid, run))));
                 }
-                Place::Waits(exit) => return Some(End::Itself(exit)),
+                Place::Waits(exit) | Place::Clears { exit, asked: false } => {
+                    return Some(End::Itself(exit));
+                }
                 Place::Down(exit) => return Some(End::Asked(exit)),
-                Place::Moves => {}
+                Place::Moves | Place::Clears { asked: true, .. } => {}
             }
             changes.next().await.ok()?;
         }
     }
 
+    /// Waits until nothing is left of it. May be dropped and called again.
+    pub(super) async fn emptied(&self) {
+        loop {
+            if let Ok(mut changes) = self.unit.manager.changes(&self.unit.name).await {
+                while let Ok(seen) = self.unit.look().await {
+                    if !matches!(seen.place(), Place::Clears { .. }) {
+                        return;
+                    }
+                    if changes.next().await.is_err() {
+                        break;
+                    }
+                }
+            }
+            sleep(LOOK_AGAIN).await;
+        }
+    }
+
     pub(super) fn signal(&self, signal: Signal) {
         self.unit.ask(signal);
+    }
+
+    /// Kills what has outlived its leader.
+    pub(super) fn kill_rest(&self) {
+        let unit = self.unit.clone();
+        tokio::spawn(async move {
+            // Someone may have started the agent again.
+            if let Ok(Place::Clears { .. }) = unit.look().await.map(|seen| seen.place()) {
+                unit.ask(Signal::Kill);
+            }
+        });
     }
 }
