@@ -15,7 +15,7 @@ use crate::accounts;
 use crate::config::{self, Config};
 use crate::supervisor::options::Definition;
 use crate::supervisor::policy::Restart;
-use crate::supervisor::systemd::{Manager, NO_SUCH_AGENT, unit_name};
+use crate::supervisor::systemd::{BAD_CONFIGURATION, Manager, NO_SUCH_AGENT, unit_name};
 use crate::{names, notify};
 use rustix::process::geteuid;
 use std::convert::Infallible;
@@ -110,12 +110,12 @@ fn definition(options: &Options) -> Result<(Definition, PathBuf), Fault> {
     if !names::is_name(name) {
         return Err(no_agent(format!("{name:?} is not the name of an agent")));
     }
-    let files = config::files(path).map_err(|error| error.to_string())?;
+    let files = config::files(path).map_err(|error| bad_configuration(error.to_string()))?;
     if geteuid().is_root() {
-        files.iter().try_for_each(|file| trust::check(file))?;
+        files.iter().try_for_each(|file| trust::check(file)).map_err(bad_configuration)?;
     }
     let Config { definitions, agents, .. } =
-        config::load(Some(path)).map_err(|error| error.to_string())?;
+        config::load(Some(path)).map_err(|error| bad_configuration(error.to_string()))?;
     let found = definitions.into_iter().find(|definition| *definition.name == **name);
     let found = found.ok_or_else(|| no_such_agent(name, path))?;
     Ok((found, agents.socket))
@@ -123,6 +123,10 @@ fn definition(options: &Options) -> Result<(Definition, PathBuf), Fault> {
 
 fn no_such_agent(name: &str, path: &Path) -> Fault {
     no_agent(format!("no [[agent]] named {name:?} in {} and its conf.d", path.display()))
+}
+
+const fn bad_configuration(text: String) -> Fault {
+    Fault { text, code: BAD_CONFIGURATION }
 }
 
 const fn no_agent(text: String) -> Fault {
@@ -163,6 +167,6 @@ mod tests {
             default_user: "nobody".to_owned(),
         };
         assert_eq!(definition(&options("a/b")).unwrap_err().code, NO_SUCH_AGENT);
-        assert_ne!(definition(&options("a")).unwrap_err().code, NO_SUCH_AGENT);
+        assert_eq!(definition(&options("a")).unwrap_err().code, BAD_CONFIGURATION);
     }
 }

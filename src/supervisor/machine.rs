@@ -190,6 +190,8 @@ pub enum Event {
     Spawned,
     /// The process could not be made.
     SpawnFailed,
+    /// The process could not be made, and nothing about the agent is to blame.
+    Hindered,
     /// The leader has gone.
     Exited(Exit),
     /// The whole group has gone.
@@ -210,7 +212,8 @@ pub enum Signal {
 /// What is to be done, or told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// Make a process; [`Event::Spawned`] or [`Event::SpawnFailed`] follows.
+    /// Make a process; [`Event::Spawned`], [`Event::SpawnFailed`] or
+    /// [`Event::Hindered`] follows.
     Spawn,
     /// Signal the whole group.
     SignalGroup(Signal),
@@ -284,13 +287,18 @@ pub fn step(
             becomes(P::Stopping { kill_at, then }),
             vec![Action::Started, Action::SignalGroup(Signal::Term)],
         ),
-        (P::Starting { then: Some(then) }, E::SpawnFailed) => {
+        (P::Starting { then: Some(then) }, E::SpawnFailed | E::Hindered) => {
             let told = exited(Reason::SpawnFailed, Next::Asked(then), now);
             proceed(policy, history, Next::Asked(then), now, vec![told])
         }
         (P::Starting { then: None }, E::SpawnFailed) => {
             let (next, history) =
                 after_exit(policy, history, Reason::SpawnFailed, Duration::ZERO, now, jitter);
+            proceed(policy, history, next, now, vec![exited(Reason::SpawnFailed, next, now)])
+        }
+
+        (P::Starting { then: None }, E::Hindered) => {
+            let (next, history) = after_hindrance(policy, history, now, jitter);
             proceed(policy, history, next, now, vec![exited(Reason::SpawnFailed, next, now)])
         }
 
@@ -403,6 +411,22 @@ fn after_exit(
     history.failures = history.failures.saturating_add(1);
     let allowed = history.allows_start(policy, until);
     (if allowed { Next::Backoff(until) } else { Next::GiveUp }, history)
+}
+
+/// What the policy says when nothing could be started: such a start does not count, and is tried again
+/// without end at the slowest pace.
+fn after_hindrance(
+    policy: &Policy,
+    mut history: History,
+    now: Duration,
+    jitter: f64,
+) -> (Next, History) {
+    history.starts.pop_back();
+    if !policy.restarts_after(Reason::SpawnFailed) {
+        return (Next::Finish, history);
+    }
+    let until = now.saturating_add(policy.backoff(u32::MAX, jitter));
+    (Next::Backoff(until), history)
 }
 
 fn exited(reason: Reason, next: Next, now: Duration) -> Action {

@@ -26,6 +26,9 @@ const KILL: i32 = 9;
 /// (`RestartPreventExitStatus=`); a program would not choose it, since it is among systemd's own.
 pub(crate) const NO_SUCH_AGENT: u8 = 250;
 
+/// `musterd exec` exits with this when the configuration cannot be used, whatever the agent is.
+pub(crate) const BAD_CONFIGURATION: u8 = 251;
+
 /// The unit of an agent: an instance of the template that the package installs.
 pub(crate) fn unit_name(agent: &str) -> String {
     format!("musterd-agent@{agent}.service")

@@ -58,7 +58,7 @@ fn phases() -> Vec<Phase> {
 }
 
 /// Each event, its name in the table, and when it happens.
-fn events() -> [(&'static str, Event, Duration); 11] {
+fn events() -> [(&'static str, Event, Duration); 12] {
     [
         ("start", Event::Start, NOW),
         ("stop", Event::Stop, NOW),
@@ -67,6 +67,7 @@ fn events() -> [(&'static str, Event, Duration); 11] {
         ("reload, same", Event::Reload { changed: false }, NOW),
         ("spawned", Event::Spawned, NOW),
         ("spawn failed", Event::SpawnFailed, NOW),
+        ("hindered", Event::Hindered, NOW),
         ("exited", Event::Exited(Exit::Code(1)), NOW),
         ("emptied", Event::Emptied, NOW),
         ("timer, too early", Event::Timer, seconds(999)),
@@ -220,6 +221,21 @@ fn starts_are_limited_within_the_interval_alone() {
     assert!(starts(&[998, 999, 999]).allows_start(&unlimited, NOW));
 }
 
+#[test]
+fn what_hinders_all_agents_gives_none_of_them_up() {
+    let policy = policy(Restart::OnFailure);
+    let (mut state, _) = step(&policy, State::new(), Event::Start, NOW, 1.0);
+    let mut now = NOW;
+    for _ in 0..20 {
+        (state, _) = step(&policy, state, Event::Hindered, now, 0.0);
+        let Phase::Backoff { until } = state.phase else { panic!("{state:?}") };
+        assert_eq!(until - now, seconds(15), "half of the longest wait, and by chance more");
+        now = until;
+        (state, _) = step(&policy, state, Event::Timer, now, 0.0);
+    }
+    assert_eq!(state.history.starts.len(), 1);
+}
+
 /// Numbers by xorshift: the same at every run.
 struct Chance(u64);
 
@@ -232,7 +248,7 @@ impl Chance {
     }
 
     fn event(&mut self) -> Event {
-        match self.below(12) {
+        match self.below(13) {
             0 => Event::Start,
             1 => Event::Stop,
             2 => Event::Restart,
@@ -241,6 +257,7 @@ impl Chance {
             6 => Event::SpawnFailed,
             7 | 8 => Event::Exited(Exit::Code(1)),
             9 => Event::Emptied,
+            10 => Event::Hindered,
             _ => Event::Timer,
         }
     }
@@ -270,6 +287,12 @@ fn whatever_happens_the_invariants_hold() {
                 Event::Stop => down = true,
                 Event::Reload { .. } => by_itself.clear(),
                 Event::Exited(_) | Event::SpawnFailed => alive = false,
+                Event::Hindered => {
+                    alive = false;
+                    if matches!(before.phase, Phase::Starting { .. }) {
+                        by_itself.pop();
+                    }
+                }
                 _ => {}
             }
             for action in &actions {

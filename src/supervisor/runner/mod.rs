@@ -161,7 +161,8 @@ impl Runner {
             Happening::SpawnFailed(failure) => {
                 self.child = Child::None;
                 self.note_exit(failure.why);
-                self.handle(Event::SpawnFailed);
+                let hindered = failure.hindered;
+                self.handle(if hindered { Event::Hindered } else { Event::SpawnFailed });
                 self.left_waiting &= failure.waits;
             }
             Happening::Ended(end) => self.learn_end(end),

@@ -34,12 +34,14 @@ pub(super) struct NotStarted {
     pub(super) run: Option<u64>,
     /// Whether systemd would try again some time.
     pub(super) waits: bool,
+    /// Whether that lies with the configuration as a whole.
+    pub(super) hindered: bool,
 }
 
 impl NotStarted {
     /// It did not come so far.
     pub(super) const fn because(why: String) -> Self {
-        Self { why, run: None, waits: false }
+        Self { why, run: None, waits: false, hindered: false }
     }
 }
 

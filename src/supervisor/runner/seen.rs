@@ -6,7 +6,7 @@
 //! Must not know how systemd is asked, nor what is done.
 
 use crate::supervisor::policy::Exit;
-use crate::supervisor::systemd::NO_SUCH_AGENT;
+use crate::supervisor::systemd::{BAD_CONFIGURATION, NO_SUCH_AGENT};
 use std::collections::HashMap;
 use zbus::Variant;
 
@@ -163,6 +163,12 @@ impl Seen {
         (self.code, self.status) == (EXITED, i32::from(NO_SUCH_AGENT))
     }
 
+    /// Whether `musterd exec` could not use the configuration.
+    pub(super) fn is_hindered(&self) -> bool {
+        let code = i32::from(BAD_CONFIGURATION);
+        (self.code, self.status) == (EXITED, code) && self.has_run().is_none()
+    }
+
     /// How the last run ended. A leader that is told to end because others of its unit were at fault,
     /// or it took too long, may end as if all were well.
     fn exit(&self) -> Exit {
@@ -259,6 +265,15 @@ mod tests {
         assert_eq!(refused.place(), Place::Down(Exit::Code(code)));
         let own = Seen { up: 6, ..refused };
         assert_eq!(own.place(), Place::Waits(Exit::Code(code)), "a program of an agent's");
+    }
+
+    #[test]
+    fn a_bad_configuration_is_no_fault_of_the_agents() {
+        let code = i32::from(BAD_CONFIGURATION);
+        let refused = Seen { up: 4, ..seen("activating", "auto-restart", 0, EXITED, code) };
+        assert!(refused.is_hindered());
+        assert!(!Seen { up: 6, ..refused.clone() }.is_hindered(), "a program of an agent's");
+        assert!(!Seen { status: 1, ..refused }.is_hindered());
     }
 
     #[test]

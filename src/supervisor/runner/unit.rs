@@ -127,6 +127,7 @@ impl Unit {
                         why: seen.why_not_started(),
                         run: Some(seen.run()),
                         waits: matches!(seen.place(), Place::Waits(_)),
+                        hindered: seen.is_hindered(),
                     });
                 }
                 _ => match timeout_at(end, changes.next()).await {
