@@ -46,6 +46,9 @@ _fork_hook_installed = False
 class Agent:
     """Reports one agent's requests to musterd; without a daemon it counts on its own until one comes.
 
+    One for each name in a process: every object has a ledger of its own, and a daemon grants a process
+    only a few of one name.
+
     name: `MUSTERD_AGENT`, or the name of the script; 64 of `A-Z a-z 0-9 _ . -`, others become `_`
     socket: path; `MUSTERD_SOCKET`, or `/run/musterd/agent.sock`
     version, framework: the agent's own version and what it is built with
@@ -64,11 +67,10 @@ class Agent:
         *,
         automatic_heartbeat: bool = False,
     ) -> None:
-        self.name = name or os.environ.get("MUSTERD_AGENT") or _script_name()
+        identity = Agent.identity(name, socket, version, framework, heartbeat_seconds)
+        self.name, self._socket, self._hello = identity
         self.categories = Categories()
         self.request: Type[Request] = requests_of(self)
-        self._socket = socket or os.environ.get("MUSTERD_SOCKET") or DEFAULT_SOCKET
-        self._hello = hello_line(self.name, version, framework, heartbeat_seconds)
         self._heartbeat_seconds = promise(heartbeat_seconds) if automatic_heartbeat else None
         self._limit_model = Limited(MODELS_MAX)
         self._limit_tool = Limited(MODELS_MAX)
@@ -80,6 +82,19 @@ class Agent:
         self._begin_unconnected()
         self._wake()
         _remember(self)
+
+    @staticmethod
+    def identity(
+        name: str | None,
+        socket: str | None,
+        version: str | None,
+        framework: str | None,
+        heartbeat_seconds: float | None,
+    ) -> Tuple[str, str, bytes]:
+        """The name and socket of an agent that is made with these, and the line by which it says hello."""
+        name = name or os.environ.get("MUSTERD_AGENT") or _script_name()
+        socket = socket or os.environ.get("MUSTERD_SOCKET") or DEFAULT_SOCKET
+        return name, socket, hello_line(name, version, framework, heartbeat_seconds)
 
     def track(self, function: F) -> F:
         """Decorate a function, coroutine function or generator: each call is a request."""
@@ -230,6 +245,11 @@ class Agent:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
+
+    @property
+    def closed(self) -> bool:
+        """Whether it has been ended on purpose."""
+        return self._closed
 
     @property
     def connected(self) -> bool:

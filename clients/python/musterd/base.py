@@ -10,8 +10,8 @@ from time import monotonic_ns
 from types import TracebackType
 from typing import Any, Dict, Type
 
-from .agent import Agent
 from .ledger import STATUSES, Series, requests_series
+from .shared import shared_agent
 
 HEARTBEAT_SECONDS = 30.0
 
@@ -22,6 +22,8 @@ class MetricsEnabledBaseAgent:
     `handle` may be an ordinary function or a coroutine function; `run` is then to be awaited.
     Heartbeats are sent for as long as no request has been running for longer than
     `heartbeat_seconds`. `self.agent` is there for all else, such as tokens.
+
+    Objects with the same name, socket and options are one agent, which counts what all of them do.
     """
 
     def __init__(
@@ -33,7 +35,9 @@ class MetricsEnabledBaseAgent:
         framework: str | None = None,
         heartbeat_seconds: float = HEARTBEAT_SECONDS,
     ) -> None:
-        self.agent = Agent(name, socket, version, framework, heartbeat_seconds, automatic_heartbeat=True)
+        self._shared = shared_agent(name, socket, version, framework, heartbeat_seconds)
+        self.agent = self._shared.agent
+        self._closed = False
         self._began = time.monotonic()
         self._run = self.agent.track(self.handle)
 
@@ -74,8 +78,10 @@ class MetricsEnabledBaseAgent:
         }
 
     def close(self) -> None:
-        """End on purpose."""
-        self.agent.close()
+        """End on purpose: the agent ends with the last object that has it."""
+        if not self._closed:
+            self._closed = True
+            self._shared.release()
 
     def __enter__(self) -> MetricsEnabledBaseAgent:
         return self

@@ -16,7 +16,8 @@ from unittest import mock
 
 import musterd.ledger
 import musterd.request
-from musterd import Agent
+import musterd.shared
+from musterd import Agent, MetricsEnabledBaseAgent
 
 from . import reader
 from .daemon import FakeDaemon, wait_until
@@ -347,6 +348,39 @@ class Forks(unittest.TestCase):
             with agent.request():
                 pass
             self.assertEqual(reader.counters(daemon.data(0), "agent_requests_total"), {"success": 1})
+
+    def test_child_shares_an_agent_among_objects_of_one_name(self) -> None:
+        with FakeDaemon() as daemon:
+            first = MetricsEnabledBaseAgent("crew", socket=daemon.path)
+            wait_until(lambda: first.agent.connected)
+
+            def child() -> None:
+                second = MetricsEnabledBaseAgent("crew", socket=daemon.path)
+                assert second.agent is first.agent
+                for member in (first, second):
+                    with member.agent.request():
+                        pass
+                    wait_until(lambda: first.agent.connected)
+                    member.close()
+
+            held, done = threading.Event(), threading.Event()
+
+            def hold() -> None:  # as a thread does that the child will not have
+                with musterd.shared._lock:
+                    held.set()
+                    done.wait()
+
+            holder = threading.Thread(target=hold)
+            holder.start()
+            held.wait()
+            pid = fork(child)
+            done.set()
+            holder.join()
+            self.assertEqual(os.waitpid(pid, 0)[1], 0)
+            self.assertEqual(reader.counters(daemon.data(1), "agent_requests_total"), {"success": 2})
+            self.assertEqual([reader.word(daemon.data(i), 144) for i in range(2)], [0, 1])
+            self.assertEqual(len(daemon.ledgers), 2)
+            first.close()
 
     def test_multiprocessing(self) -> None:
         with FakeDaemon() as daemon, Agent("parent", daemon.path) as agent:

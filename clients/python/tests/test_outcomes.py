@@ -307,6 +307,36 @@ class Outcomes(unittest.TestCase):
             self.assertEqual(asyncio.run(sleeper.run()), "awake")
             self.assertEqual(sleeper.health()["requests"]["success"], 1)
 
+    def test_objects_of_one_name_are_one_agent(self) -> None:
+        class Echo(MetricsEnabledBaseAgent):
+            def handle(self, text: str) -> str:
+                return text
+
+        crew = [Echo("crew", socket=self.daemon.path) for _ in range(10)]
+        other = Echo("crew", socket=self.daemon.path, version="2")
+        self.assertEqual(len({member.agent for member in crew}), 1)
+        self.assertIsNot(other.agent, crew[0].agent)
+        wait_until(lambda: other.agent.connected and crew[0].agent.connected)
+        crew_ledger = [peer.hello.get("version") for peer in self.daemon.peers].index(None, 1)
+        for member in crew:
+            member.run("hello")
+        for member in crew[1:]:
+            member.close()
+            member.close()
+        self.assertFalse(crew[0].agent.closed)
+        crew[0].run("still here")
+        self.assertEqual(crew[0].health()["requests"]["success"], 11)
+        data = self.daemon.data(crew_ledger)
+        self.assertEqual(reader.counters(data, "agent_requests_total"), {"success": 11})
+        crew[0].close()
+        self.assertEqual(reader.word(self.daemon.data(crew_ledger), 144), 1)
+        with Echo("crew", socket=self.daemon.path) as again:
+            self.assertIsNot(again.agent, crew[0].agent)
+            again.agent.close()
+            with Echo("crew", socket=self.daemon.path) as successor:
+                self.assertFalse(successor.agent.closed, "one that was ended behind its back is not shared")
+        other.close()
+
     def test_automatic_heartbeat_stops_when_a_request_is_stuck(self) -> None:
         class Waiter(MetricsEnabledBaseAgent):
             pass
