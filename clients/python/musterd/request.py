@@ -37,10 +37,12 @@ class Request:
     # Found on a class of the agent's own, so that making a request calls no Python function.
     agent: ClassVar[Agent]
 
-    # The slot that this request has, and the same again for as long as it will end as the exception says, if
-    # there is one. Without either `_outcome` counts.
-    _taken: int
+    # When it began, and 0 once it has ended.
+    _begun: int
+    # The slot that it has, for as long as it will end as the exception says, if there is one. Otherwise
+    # `_outcome` counts, and the slot is in `_taken`.
     _slot: int
+    _taken: int
     _outcome: tuple[str, str | None] | None
 
     def fail(self, category: str = "other") -> None:
@@ -57,7 +59,11 @@ class Request:
 
     def _end_as(self, status: str, category: str | None) -> None:
         self._outcome = (status, category)
-        self._slot = NO_SLOT
+        # Another thread may end it meanwhile, which looks into `_taken` when it finds no slot.
+        slot = getattr(self, "_slot", NO_SLOT)
+        if slot:
+            self._taken = slot
+            self._slot = NO_SLOT
 
     def begin(self) -> Request:
         """Begin, where no `with` fits: the end is in another function, or in another thread."""
@@ -70,7 +76,10 @@ class Request:
         traceback: TracebackType | None = None,
         lasted: int | None = None,
     ) -> None:
-        """End, once: as the exception says, if there is one. It lasted until now, or so many nanoseconds."""
+        """End as the exception says, if there is one. It lasted until now, or so many nanoseconds.
+
+        Of what is not in flight, since it has ended or has not begun, nothing is counted.
+        """
         raise NotImplementedError
 
     def __enter__(self) -> Request:
@@ -86,7 +95,7 @@ class Request:
 
     def record(self, slot: int, ledger: Ledger, lasted: int) -> None:
         """Count a request that was timed elsewhere, as if it had been in `slot`, which is free."""
-        self._ledger, self._slot, self._taken, self._begun = ledger, slot, slot, -1
+        self._ledger, self._slot, self._begun = ledger, slot, -1
         self.end(lasted=lasted)
 
     async def __aenter__(self) -> Request:
@@ -101,8 +110,9 @@ class Request:
         self.__exit__(kind, exception, traceback)
 
     def _end_otherwise(self, exception: BaseException | None, lasted: int) -> None:
-        agent, slot = self.agent, self._taken
-        said = None if self._slot else self._outcome
+        agent, slot, said = self.agent, self._slot, None
+        if not slot:
+            slot, said = self._taken, self._outcome
         status, category = said or agent._outcome_of(exception)
         amounts = agent._amounts(status, category)
         if slot == NO_SLOT:
@@ -122,7 +132,7 @@ def requests_of(owner: Agent) -> Type[Request]:
         def begin(self) -> Request:
             self._ledger = ledger = owner._ledger
             try:
-                self._slot = self._taken = slot = ledger.free.pop()
+                self._slot = slot = ledger.free.pop()
             except IndexError:
                 self._slot = self._taken = slot = owner._begin_without_slot(ledger)
                 self._outcome = None
@@ -141,10 +151,19 @@ def requests_of(owner: Agent) -> Type[Request]:
             traceback: TracebackType | None = None,
             lasted: int | None = None,
         ) -> None:
-            slot = self._slot
+            begun = 0
             try:
+                try:
+                    begun = self._begun
+                except AttributeError:
+                    return
+                if not begun:
+                    return
+                # Nothing has been called since, so that from CPython 3.10 on no other thread has run.
+                self._begun = 0
+                slot = self._slot
                 if lasted is None:
-                    lasted = monotonic_ns() - self._begun
+                    lasted = monotonic_ns() - begun
                 if not slot or kind is not None:
                     self._end_otherwise(exception, lasted)
                     return
@@ -191,9 +210,11 @@ def requests_of(owner: Agent) -> Type[Request]:
                 if queue:
                     ledger.drain()
             except BaseException:  # raised by a signal handler
-                taken = self._taken
-                if taken and self._ledger.words[taken] == self._begun:
-                    self._end_otherwise(exception, monotonic_ns() - self._begun)
+                if begun:
+                    self._begun = 0
+                    taken = self._slot or self._taken
+                    if taken and self._ledger.words[taken] == begun:
+                        self._end_otherwise(exception, monotonic_ns() - begun)
                 raise
 
         __enter__ = begin

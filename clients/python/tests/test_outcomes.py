@@ -142,6 +142,42 @@ class Outcomes(unittest.TestCase):
         self.assertEqual(self.requests(), {"cancelled": 1, "success": 1, "error": 2})
         self.assertEqual(self.errors(), {"lookup": 2})
 
+    def test_ended_once(self) -> None:
+        free = len(self.agent.ledger.free)
+        request = self.agent.request().begin()
+        for _ in range(3):
+            request.end()
+        request.fail("too late")
+        request.end()
+        with self.agent.request() as request:
+            request.end()
+        with self.assertRaises(KeyError), self.agent.request() as request:
+            request.end()
+            raise KeyError
+        self.assertEqual((self.requests(), self.errors()), ({"success": 3}, {}))
+        self.assertEqual(len(self.agent.ledger.free), free)
+        self.assertEqual(len(set(self.agent.ledger.free)), free, "no slot is there twice")
+
+    def test_ended_once_without_a_slot(self) -> None:
+        others = [self.agent.request().begin() for _ in range(layout.SLOT_COUNT)]
+        request = self.agent.request().begin()
+        for _ in range(3):
+            request.end()
+        self.assertEqual(reader.in_flight(self.daemon.data()), len(others))
+        for other in others:
+            other.end()
+        self.assertEqual(self.requests(), {"success": len(others) + 1})
+
+    def test_ended_before_it_begins(self) -> None:
+        request = self.agent.request()
+        request.end()
+        request.fail("too early")
+        request.end(KeyError, KeyError())
+        self.assertEqual(self.requests(), {})
+        with request:
+            pass
+        self.assertEqual(self.requests(), {"success": 1})
+
     def test_said_of_a_request_without_a_slot(self) -> None:
         others = [self.agent.request().begin() for _ in range(layout.SLOT_COUNT)]
         request = self.agent.request()
