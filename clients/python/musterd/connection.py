@@ -30,6 +30,8 @@ HEARTBEAT_MAX = 86400.0
 LEDGER_MAX = 1 << 30
 ANSWER_SECONDS = 5.0
 RETRY_FIRST, RETRY_GROWTH, RETRY_MAX = 0.02, 1.6, 1.0
+# After a refusal for good: an operator may change the daemon's settings.
+REFUSED_RETRY = 60.0
 SETTLED_SECONDS = 1.0
 
 _F_GET_SEALS = getattr(fcntl, "F_GET_SEALS", 1034)
@@ -80,7 +82,7 @@ def agent_name(text: str) -> str:
 
 
 def handshake(sock: socket.socket, hello: bytes, ledger_fd: int | None) -> Answer:
-    """Say hello and read the answer. Any exception means: try again later, unless it is refused for good."""
+    """Say hello and read the answer. Any exception means: try again later."""
     if ledger_fd is None:
         sock.sendall(hello)
     else:
@@ -208,16 +210,14 @@ class Connection:
     def _run(self) -> None:
         delay = RETRY_FIRST
         while not self._stopped.is_set():
-            began = time.monotonic()
+            began, refused = time.monotonic(), None
             try:
                 with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
                     self._connect(sock)
                     self._tried.set()
                     self._watch(sock)
             except Refused as refusal:
-                if refusal.for_good:
-                    return
-                delay = self._refused_seconds
+                refused = REFUSED_RETRY if refusal.for_good else self._refused_seconds
             except Exception:  # whatever it was, it is the daemon's trouble and not the program's
                 pass
             finally:
@@ -225,7 +225,7 @@ class Connection:
                 self._tried.set()
             if time.monotonic() - began > SETTLED_SECONDS:
                 delay = RETRY_FIRST
-            self._stopped.wait(delay)
+            self._stopped.wait(delay if refused is None else refused)
             delay = min(delay * RETRY_GROWTH, RETRY_MAX)
 
     def _connect(self, sock: socket.socket) -> None:

@@ -307,6 +307,24 @@ class Daemon(unittest.TestCase):
             finish(agent, 3)
             self.assertEqual(len(daemon.peers), 1)
 
+    def test_refusal_for_good_is_asked_about_again(self) -> None:
+        def refuse_once(daemon: FakeDaemon, peer: Peer) -> None:
+            if daemon.peers:
+                daemon.grant(peer)
+            else:
+                time.sleep(0.02)  # longer than a connection that has settled
+                peer.answer({"musterd": 1, "ok": False, "error": "not allowed", "retry": False})
+                peer.socket.close()
+
+        retry = 0.3
+        with mock.patch.multiple("musterd.connection", REFUSED_RETRY=retry, SETTLED_SECONDS=0.01):
+            begin = time.monotonic()
+            with FakeDaemon(behave=refuse_once) as daemon, Agent("pardoned", daemon.path) as agent:
+                finish(agent, 3)
+                wait_until(lambda: agent.connected)
+                self.assertGreaterEqual(time.monotonic() - begin, retry)
+                self.assertEqual(successes(daemon), 3)
+
     def test_refusal_for_now(self) -> None:
         def refuse_once(daemon: FakeDaemon, peer: Peer) -> None:
             if daemon.peers:
