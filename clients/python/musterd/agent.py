@@ -224,6 +224,8 @@ class Agent:
         _agents.discard(self)
         if self._at_worker_end is not None:
             self._at_worker_end.cancel()
+        if self._connection.start_failed:
+            self._wake(at_once=True)
         if not self._asleep:
             limit = monotonic() + FIRST_TRY_SECONDS
             self._connection.wait_tried(FIRST_TRY_SECONDS)
@@ -281,15 +283,14 @@ class Agent:
             self._beat,
         )
 
-    def _wake(self) -> None:
-        """Connect, at the first use in this process."""
+    def _wake(self, at_once: bool = False) -> None:
+        """Connect, at the first use in this process at which a thread can be had for it."""
         if self._asleep:
             with self._wake_lock:
-                if self._asleep:
+                if self._asleep and (self._closed or self._connection.start(at_once)):
                     self._ledger.make_ready()
                     self._asleep = False
                     if not self._closed:
-                        self._connection.start()
                         self._close_with_worker()
 
     def _close_with_worker(self) -> None:
@@ -330,8 +331,9 @@ class Agent:
                 self._socket, self._hello, ledger, replace, None, lambda: None, FURTHER_RETRY_SECONDS
             )
             self._more.append((ledger, connection))
-            connection.start()
-        return self._more[place][0]
+        ledger, connection = self._more[place]
+        connection.start()
+        return ledger
 
     def _beat(self) -> None:
         if self._heartbeat_seconds:

@@ -33,6 +33,8 @@ RETRY_FIRST, RETRY_GROWTH, RETRY_MAX = 0.02, 1.6, 1.0
 # After a refusal for good: an operator may change the daemon's settings.
 REFUSED_RETRY = 60.0
 SETTLED_SECONDS = 1.0
+# After a thread could not be started.
+START_RETRY = 1.0
 
 _F_GET_SEALS = getattr(fcntl, "F_GET_SEALS", 1034)
 _F_SEAL_SHRINK = getattr(fcntl, "F_SEAL_SHRINK", 2)
@@ -171,6 +173,8 @@ class Connection:
         self._beat_seconds = beat_seconds
         self._beat = beat
         self._socket: socket.socket | None = None
+        self._thread: threading.Thread | None = None
+        self._start_again = 0.0
         self._stopped = threading.Event()
         self._tried = threading.Event()
 
@@ -179,16 +183,31 @@ class Connection:
         """Whether the daemon is there now."""
         return self._socket is not None
 
-    def start(self) -> None:
-        """Start the thread; without one, counts stay local."""
-        try:
-            threading.Thread(target=self._run, name="musterd", daemon=True).start()
-        except RuntimeError:
-            self._tried.set()
+    def start(self, at_once: bool = False) -> bool:
+        """Start the thread, unless it is there: whether it is now. Without one, counts stay local.
+
+        It is tried at most once a second, or `at_once`.
+        """
+        due = at_once or time.monotonic() >= self._start_again
+        if self._thread is None and due and not self._stopped.is_set():
+            thread = threading.Thread(target=self._run, name="musterd", daemon=True)
+            try:
+                thread.start()
+            except (RuntimeError, MemoryError):  # the process has too many, or is about to end
+                self._start_again = time.monotonic() + START_RETRY
+            else:
+                self._thread = thread
+        return self._thread is not None
+
+    @property
+    def start_failed(self) -> bool:
+        """Whether a thread was wanted, and there is none."""
+        return self._thread is None and self._start_again > 0
 
     def wait_tried(self, seconds: float) -> None:
         """Wait until the daemon has been reached for the first time, or could not be."""
-        self._tried.wait(seconds)
+        if self._thread is not None:
+            self._tried.wait(seconds)
 
     def stop(self) -> None:
         """Close the connection and end the thread."""

@@ -87,7 +87,14 @@ class Hello(unittest.TestCase):
         self.assertLessEqual(len(hello["framework"].encode()), 64)
         self.assertNotIn("heartbeat_seconds", hello)
         self.assertEqual(agent_name(""), "python")
-        for promised, told in [(1e5, 86400), (0.5, 0.5), (0, None), (True, None), ("30", None), (math.inf, None)]:
+        for promised, told in [
+            (1e5, 86400),
+            (0.5, 0.5),
+            (0, None),
+            (True, None),
+            ("30", None),
+            (math.inf, None),
+        ]:
             hello = json.loads(hello_line("a", None, None, promised))
             self.assertEqual(hello.get("heartbeat_seconds"), told, promised)
 
@@ -295,6 +302,31 @@ class Daemon(unittest.TestCase):
             self.assertEqual(reader.word(daemon.data(), 168), 120 - len(tokens))
             self.assertEqual(tokens["model-0,input"], 2)
             self.assertEqual(successes(daemon), 1)
+
+    def test_no_thread_can_be_had_at_first(self) -> None:
+        with FakeDaemon() as daemon:
+            with mock.patch("threading.Thread.start", side_effect=RuntimeError("none")) as start:
+                agent = Agent("crowded", daemon.path)
+                finish(agent, 3)
+                agent.tokens("small", input=1)
+                self.assertEqual(start.call_count, 1, "not with every request")
+            with mock.patch("time.monotonic", return_value=time.monotonic() + 1):
+                finish(agent, 1)
+            wait_until(lambda: agent.connected)
+            finish(agent, 1)
+            self.assertEqual(successes(daemon), 5)
+            self.assertEqual(reader.in_flight(daemon.data()), 0)
+            self.assertEqual(reader.counters(daemon.data(), "agent_tokens_total"), {"small,input": 1})
+            self.assertEqual(len(agent.ledger.free), 128)
+            agent.close()
+
+    def test_no_thread_can_be_had_before_the_end(self) -> None:
+        with FakeDaemon() as daemon:
+            with mock.patch("threading.Thread.start", side_effect=RuntimeError("none")):
+                agent = Agent("crowded", daemon.path)
+                finish(agent, 3)
+            agent.close()
+            self.assertEqual(successes(daemon), 3)
 
     def test_refusal_for_good(self) -> None:
         def refuse(_: FakeDaemon, peer: Peer) -> None:

@@ -8,6 +8,7 @@ import time
 import unittest
 from bisect import bisect_left
 from typing import Dict, List
+from unittest import mock
 
 from musterd import Agent, metrics
 
@@ -236,6 +237,20 @@ class Full(unittest.TestCase):
             counter.labels(n=number).add(number + 1)
         daemon.start()
         wait_until(lambda: sum(r.words[0] for r in own(daemon).get("n_total", ())) == sum(range(191)))
+        self.assertGreater(len(daemon.ledgers), 1)
+        agent.close()
+        daemon.close()
+
+    def test_no_thread_can_be_had_for_a_further_ledger(self) -> None:
+        daemon, agent = self.fill(lambda daemon, peer: daemon.grant_new(peer, self.SIZE))
+        counter = agent.counter("n_total", labels=["n"])
+        with mock.patch("threading.Thread.start", side_effect=RuntimeError("none")):
+            for number in range(190):
+                counter.labels(n=number).add(1)
+        self.assertEqual(len(daemon.ledgers), 1)
+        with mock.patch("time.monotonic", return_value=time.monotonic() + 1):
+            counter.labels(n=189).add(1)
+        wait_until(lambda: sum(r.words[0] for r in own(daemon)["n_total"]) == 191)
         self.assertGreater(len(daemon.ledgers), 1)
         agent.close()
         daemon.close()
