@@ -10,7 +10,7 @@ import functools
 import inspect
 from bisect import bisect_left
 from time import monotonic_ns
-from types import TracebackType
+from types import CoroutineType, TracebackType
 from typing import TYPE_CHECKING, Any, Callable, ClassVar, Type, TypeVar
 
 from . import layout
@@ -92,6 +92,15 @@ class Request:
         traceback: TracebackType | None,
     ) -> None:
         self.end(kind, exception, traceback)
+
+    def handed_on(self) -> Request:
+        """The same request as another object, by which alone it ends from now on."""
+        other = type(self)()
+        other._ledger, other._slot, other._begun = self._ledger, self._slot, self._begun
+        if not other._slot:
+            other._taken, other._outcome = self._taken, self._outcome
+        self._begun = 0
+        return other
 
     def record(self, slot: int, ledger: Ledger, lasted: int) -> None:
         """Count a request that was timed elsewhere, as if it had been in `slot`, which is free."""
@@ -224,16 +233,17 @@ def requests_of(owner: Agent) -> Type[Request]:
 
 
 def tracked(function: F, request: Type[Request]) -> F:
-    """Make each call of `function` a request. A generator is in flight until it is exhausted or closed."""
+    """Make each call of `function` a request. A generator is in flight until it is exhausted or closed, and a
+    coroutine that an ordinary function returns until it has been awaited."""
     wrapper: Any
-    if inspect.iscoroutinefunction(function):
+    if _is(inspect.iscoroutinefunction, function):
 
         @functools.wraps(function)
         async def wrapper(*args: Any, **kwargs: Any) -> Any:
             with request():
                 return await function(*args, **kwargs)
 
-    elif inspect.isasyncgenfunction(function):
+    elif _is(inspect.isasyncgenfunction, function):
 
         @functools.wraps(function)
         async def wrapper(*args: Any, **kwargs: Any) -> Any:
@@ -258,7 +268,7 @@ def tracked(function: F, request: Type[Request]) -> F:
                 finally:
                     await items.aclose()
 
-    elif inspect.isgeneratorfunction(function):
+    elif _is(inspect.isgeneratorfunction, function):
 
         @functools.wraps(function)
         def wrapper(*args: Any, **kwargs: Any) -> Any:
@@ -269,7 +279,53 @@ def tracked(function: F, request: Type[Request]) -> F:
 
         @functools.wraps(function)
         def wrapper(*args: Any, **kwargs: Any) -> Any:
-            with request():
-                return function(*args, **kwargs)
+            with request() as begun:
+                result = function(*args, **kwargs)
+                if type(result) is CoroutineType:
+                    return _awaited(result, begun.handed_on())
+                return result
 
     return wrapper  # type: ignore[no-any-return]
+
+
+def _is(kind: Callable[[Any], bool], function: Any) -> bool:
+    """Whether `function` is of this kind, or an object that is called like one."""
+    return kind(function) or kind(getattr(type(function), "__call__", None))
+
+
+def _awaited(coroutine: CoroutineType[Any, Any, Any], request: Request) -> CoroutineType[Any, Any, Any]:
+    """`coroutine`, with whose end `request` ends."""
+    made: Any = _await(_Awaited(coroutine, request))
+    made.__name__, made.__qualname__ = coroutine.__name__, coroutine.__qualname__
+    return made  # type: ignore[no-any-return]
+
+
+async def _await(awaited: _Awaited) -> Any:
+    with awaited as coroutine:
+        return await coroutine
+
+
+class _Awaited:
+    """A coroutine and its request, which ends as `cancelled` if the coroutine is thrown away unawaited."""
+
+    __slots__ = ("_coroutine", "_request")
+
+    def __init__(self, coroutine: CoroutineType[Any, Any, Any], request: Request) -> None:
+        self._coroutine = coroutine
+        self._request = request
+
+    def __enter__(self) -> CoroutineType[Any, Any, Any]:
+        return self._coroutine
+
+    def __exit__(
+        self,
+        kind: Type[BaseException] | None,
+        exception: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._request.end(kind, exception)
+
+    def __del__(self) -> None:
+        self._request.cancel()
+        self._request.end()
+        self._coroutine.close()  # it need not say as well that nobody has awaited it

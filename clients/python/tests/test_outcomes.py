@@ -2,10 +2,13 @@
 
 import asyncio
 import concurrent.futures
+import gc
+import inspect
 import json
 import socket
 import unittest
 import urllib.error
+import warnings
 
 from musterd import Agent, MetricsEnabledBaseAgent, layout
 
@@ -258,6 +261,79 @@ class Outcomes(unittest.TestCase):
         next(items)
         items.close()
         self.assertEqual(self.requests(), {"success": 4, "cancelled": 1})
+
+    def test_tracked_objects_that_are_called_like_a_coroutine_function(self) -> None:
+        class Tool:
+            async def __call__(self, seconds: float) -> float:
+                await asyncio.sleep(seconds)
+                if not seconds:
+                    raise ValueError
+                return seconds
+
+        class Numbers:
+            def __call__(self, n: int):
+                yield from range(n)
+
+        class Later:
+            async def __call__(self, n: int):
+                for i in range(n):
+                    yield i
+
+        async def collect() -> list:
+            return [i async for i in self.agent.track(Later())(3)]
+
+        tool = self.agent.track(Tool())
+        self.assertTrue(inspect.iscoroutinefunction(tool))
+        self.assertEqual(asyncio.run(tool(0.02)), 0.02)
+        self.assertGreaterEqual(reader.durations(self.daemon.data()).sum, 0.02)
+        with self.assertRaises(ValueError):
+            asyncio.run(tool(0))
+        self.assertEqual(list(self.agent.track(Numbers())(3)), [0, 1, 2])
+        self.assertEqual(asyncio.run(collect()), [0, 1, 2])
+        self.assertEqual(self.requests(), {"success": 3, "error": 1})
+
+    def test_tracked_functions_that_return_a_coroutine(self) -> None:
+        async def work(seconds: float) -> float:
+            await asyncio.sleep(seconds)
+            if not seconds:
+                raise ValueError
+            return seconds
+
+        @self.agent.track
+        def start(seconds: float):
+            return work(seconds)
+
+        async def cancel() -> None:
+            task = asyncio.ensure_future(start(60))
+            await asyncio.sleep(0)
+            task.cancel()
+            await task
+
+        coroutine = start(0.02)
+        self.assertEqual(coroutine.__qualname__, work.__qualname__)
+        self.assertEqual(self.requests(), {}, "nothing has run yet")
+        self.assertEqual(reader.in_flight(self.daemon.data()), 1)
+        self.assertEqual(asyncio.run(coroutine), 0.02)
+        self.assertGreaterEqual(reader.durations(self.daemon.data()).sum, 0.02)
+        with self.assertRaises(ValueError):
+            asyncio.run(start(0))
+        with self.assertRaises(asyncio.CancelledError):
+            asyncio.run(cancel())
+        self.assertEqual(self.requests(), {"success": 1, "error": 1, "cancelled": 1})
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            start(60)
+            gc.collect()
+            said = [str(warning.message) for warning in caught]
+            caught.clear()  # warnings keep the coroutine
+        self.assertEqual(said, [f"coroutine '{work.__qualname__}' was never awaited"])
+        self.assertEqual(self.requests(), {"success": 1, "error": 1, "cancelled": 2})
+        others = [self.agent.request().begin() for _ in range(layout.SLOT_COUNT)]
+        self.assertEqual(asyncio.run(start(0.001)), 0.001)
+        self.assertEqual(reader.in_flight(self.daemon.data()), len(others))
+        for other in others:
+            other.end()
+        self.assertEqual(len(self.agent.ledger.free), layout.SLOT_COUNT)
 
     def test_tracked_asynchronous_generators_take_what_is_sent_and_thrown(self) -> None:
         heard: list = []
