@@ -466,6 +466,25 @@ async fn a_reload_touches_only_what_has_changed() {
 }
 
 #[tokio::test]
+async fn an_agent_that_is_taken_out_again_before_its_turn_is_not_started() {
+    let mut scene = Scene::new();
+    let script = "trap '' TERM; echo > ready; while :; do sleep 0.02; done";
+    let mut agent = scene.agent("fickle", script);
+    agent.policy.stop_grace = Duration::from_millis(200);
+    scene.supervisor.apply(vec![agent.clone()]);
+    scene.started().await;
+    scene.file("ready").await;
+    scene.supervisor.apply(vec![]);
+    scene.supervisor.apply(vec![agent]);
+    scene.supervisor.apply(vec![]);
+    assert_eq!(scene.exited().await.0, Reason::Stopped);
+    assert_eq!(scene.next().await, What::Stopped);
+    scene.supervisor.shutdown().await;
+    assert_eq!(scene.reports.recv().await, None, "it was started once more");
+    std::fs::remove_dir_all(&scene.dir).unwrap();
+}
+
+#[tokio::test]
 async fn a_shutdown_stops_all_at_once() {
     let mut scene = Scene::new();
     let script = "trap '' TERM; echo > $MUSTERD_AGENT; while :; do sleep 1; done";

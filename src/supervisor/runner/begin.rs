@@ -32,7 +32,9 @@ impl Runner {
                 self.handle(Event::Reload { changed });
             }
             Found::Ended(exit, run) => self.learn_former_end(exit, run),
-            Found::Nothing if self.definition.autostart => self.handle(Event::Start),
+            Found::Nothing if self.definition.autostart && !self.retiring => {
+                self.handle(Event::Start)
+            }
             Found::Nothing => {}
         }
     }

@@ -108,7 +108,7 @@ impl Runner {
     /// Takes over the process of an earlier daemon or starts one if that is wanted, and goes on
     /// until the agent is retired and down.
     pub(super) async fn run(mut self) {
-        self.begin().await;
+        self.begin_as_told().await;
         self.publish();
         while !(self.retiring && self.state.phase == Phase::Stopped) {
             let deadline = self.state.deadline().and_then(|at| self.epoch.checked_add(at));
@@ -129,6 +129,19 @@ impl Runner {
         });
         if let Maker::Own(output) = self.maker {
             output.close().await;
+        }
+    }
+
+    /// Begins, and obeys what has been said before: one that is to end starts nothing first.
+    async fn begin_as_told(&mut self) {
+        let mut told: Vec<_> = std::iter::from_fn(|| self.commands.try_recv().ok()).collect();
+        self.retiring = told.iter().any(|command| matches!(command, Command::Retire));
+        if self.retiring {
+            told.retain(|command| matches!(command, Command::Retire));
+        }
+        self.begin().await;
+        for command in told {
+            self.obey(command);
         }
     }
 
