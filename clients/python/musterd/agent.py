@@ -30,7 +30,8 @@ M = TypeVar("M", bound=Metric)
 
 DEFAULT_SOCKET = "/run/musterd/agent.sock"
 MODELS_MAX = 64
-FIRST_TRY_SECONDS = 0.5
+# What `close` may wait for: a daemon that the agent has not reached yet, and then the end of its threads.
+FIRST_TRY_SECONDS, CLOSE_SECONDS = 0.4, 0.5
 # As many as a daemon grants a process unless it is told otherwise.
 LEDGERS_MAX = 4
 FURTHER_RETRY_SECONDS = 60.0
@@ -226,16 +227,21 @@ class Agent:
             self._at_worker_end.cancel()
         if self._connection.start_failed:
             self._wake(at_once=True)
+        begin = monotonic()
         if not self._asleep:
-            limit = monotonic() + FIRST_TRY_SECONDS
+            limit = begin + FIRST_TRY_SECONDS
             self._connection.wait_tried(FIRST_TRY_SECONDS)
             # More may come while those before are waited for: what finds no room there goes to them.
             for _, connection in self._more:
                 connection.wait_tried(limit - monotonic())
         self._closed = True
-        for ledger, connection in [(self._ledger, self._connection), *self._more]:
+        ended = [(self._ledger, self._connection), *self._more]
+        for ledger, connection in ended:
             ledger.close()
             connection.stop()
+        # A subinterpreter must not end before its threads.
+        for _, connection in ended:
+            connection.wait_ended(begin + CLOSE_SECONDS - monotonic())
 
     def __enter__(self) -> Agent:
         return self

@@ -173,6 +173,8 @@ class Connection:
         self._beat_seconds = beat_seconds
         self._beat = beat
         self._socket: socket.socket | None = None
+        # The same, and before the daemon has answered.
+        self._open: socket.socket | None = None
         self._thread: threading.Thread | None = None
         self._start_again = 0.0
         self._stopped = threading.Event()
@@ -210,21 +212,27 @@ class Connection:
             self._tried.wait(seconds)
 
     def stop(self) -> None:
-        """Close the connection and end the thread."""
+        """Close the connection and have the thread end."""
         self._stopped.set()
-        sock = self._socket
+        sock = self._open
         if sock is not None:
             try:
                 sock.shutdown(socket.SHUT_RDWR)
             except OSError:
                 pass
 
+    def wait_ended(self, seconds: float) -> None:
+        """Wait until the thread has ended, after `stop`."""
+        thread = self._thread
+        if thread is not None and thread is not threading.current_thread():
+            thread.join(max(seconds, 0))
+
     def abandon(self) -> None:
         """Close the parent's connection in a forked child, without ending it."""
         self._stopped = threading.Event()
         self._stopped.set()
-        if self._socket is not None:
-            self._socket.close()
+        if self._open is not None:
+            self._open.close()
 
     def _run(self) -> None:
         delay = RETRY_FIRST
@@ -232,6 +240,7 @@ class Connection:
             began, refused = time.monotonic(), None
             try:
                 with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
+                    self._open = sock
                     self._connect(sock)
                     self._tried.set()
                     self._watch(sock)
@@ -240,7 +249,7 @@ class Connection:
             except Exception:  # whatever it was, it is the daemon's trouble and not the program's
                 pass
             finally:
-                self._socket = None
+                self._socket = self._open = None
                 self._tried.set()
             if time.monotonic() - began > SETTLED_SECONDS:
                 delay = RETRY_FIRST
@@ -250,6 +259,8 @@ class Connection:
     def _connect(self, sock: socket.socket) -> None:
         sock.settimeout(ANSWER_SECONDS)
         sock.connect(self._path)
+        if self._stopped.is_set():  # and so nobody will shut it down
+            return
         fd = self._ledger.memory.fd
         answer = handshake(sock, self._hello, fd)
         if self._stopped.is_set():

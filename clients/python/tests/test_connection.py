@@ -303,6 +303,20 @@ class Daemon(unittest.TestCase):
             self.assertEqual(tokens["model-0,input"], 2)
             self.assertEqual(successes(daemon), 1)
 
+    def test_no_thread_is_left_when_it_has_ended(self) -> None:
+        """A subinterpreter that ends before its threads ends the process."""
+
+        def say_nothing(_: FakeDaemon, peer: Peer) -> None:
+            pass
+
+        with FakeDaemon() as answering, FakeDaemon(behave=say_nothing) as silent:
+            for path in ("/nonexistent/agent.sock", answering.path, silent.path):
+                agent = Agent("ending", path)
+                if path == answering.path:
+                    wait_until(lambda: agent.connected)
+                agent.close()
+                self.assertNotIn("musterd", [thread.name for thread in threading.enumerate()], path)
+
     def test_no_thread_can_be_had_at_first(self) -> None:
         with FakeDaemon() as daemon:
             with mock.patch("threading.Thread.start", side_effect=RuntimeError("none")) as start:
