@@ -20,7 +20,7 @@ from typing import Any, Callable, Dict, Sequence, Tuple, Type, TypeVar, Union
 
 from . import layout
 from .connection import Connection, hello_line, promise
-from .errors import OTHER, TIMEOUT, Categories, Limited, status_of
+from .errors import OTHER, TIMEOUT, Categories, Limited, status_of, text_of
 from .ledger import FIRST_TOKEN, KNOWN, LLM_DURATION, NO_SLOT, REQUESTS, TOOL_DURATION, Ledger, Series
 from .metrics import Counter, FractionCounter, Gauge, Histogram, Metric, declaration
 from .request import Request, requests_of, tracked
@@ -93,8 +93,8 @@ class Agent:
         heartbeat_seconds: float | None,
     ) -> Tuple[str, str, bytes]:
         """The name and socket of an agent that is made with these, and the line by which it says hello."""
-        name = name or os.environ.get("MUSTERD_AGENT") or _script_name()
-        socket = socket or os.environ.get("MUSTERD_SOCKET") or DEFAULT_SOCKET
+        name = text_of(name or os.environ.get("MUSTERD_AGENT") or _script_name())
+        socket = _path(socket or os.environ.get("MUSTERD_SOCKET") or DEFAULT_SOCKET)
         return name, socket, hello_line(name, version, framework, heartbeat_seconds)
 
     def track(self, function: F) -> F:
@@ -179,18 +179,30 @@ class Agent:
         unit: str,
         buckets: Sequence[float] | None = None,
     ) -> M:
+        try:
+            return self._declared_as(metric, kind, name, help, tuple(labels or ()), unit, buckets)
+        except Exception:  # too long for a record, or nothing that a record could hold
+            self._wake()
+            self._ledger.refuse()
+            return metric(None, "")
+
+    def _declared_as(
+        self,
+        metric: Type[M],
+        kind: int,
+        name: str,
+        help: str,
+        labels: Tuple[str, ...],
+        unit: str,
+        buckets: Sequence[float] | None,
+    ) -> M:
         known = self._metrics.get(name)
         if isinstance(known, metric):
             return known
         if known is not None or name in KNOWN:  # one name is one thing: this one counts nowhere
             return metric(None, name, labels)
         declared = declaration(kind, help, unit, buckets)
-        try:
-            layout.record(kind, name, dict.fromkeys(labels, ""), declared.shape, declared.help, declared.unit)
-        except ValueError:
-            self._wake()
-            self._ledger.refuse()
-            return metric(None, name, labels)
+        layout.record(kind, name, dict.fromkeys(labels, ""), declared.shape, declared.help, declared.unit)
         self._declared[name] = declared
         made = metric(self, name, labels)
         self._metrics[name] = made
@@ -355,11 +367,11 @@ class Agent:
 
     def _amounts(self, status: str, category: str | None) -> Dict[Union[int, Series], Union[int, float]]:
         """What a request that ended so adds, but for its duration."""
-        if status not in REQUESTS:
-            status = "error"
+        status = _outcome(status)
         amounts: Dict[Union[int, Series], Union[int, float]] = {REQUESTS[status]: 1}
         if status in ("error", "timeout"):
-            category = self.categories.limited(category or (TIMEOUT if status == "timeout" else OTHER))
+            said = "" if category is None else text_of(category)
+            category = self.categories.limited(said or (TIMEOUT if status == "timeout" else OTHER))
             amounts["agent_errors_total", (("category", category),)] = 1
         return amounts
 
@@ -377,8 +389,15 @@ def _duration(seconds: object) -> float:
     return known if known is not None and 0 <= known < math.inf else 0.0
 
 
-def _outcome(status: str) -> str:
-    return status if status in REQUESTS else "error"
+def _outcome(status: object) -> str:
+    return status if isinstance(status, str) and status in REQUESTS else "error"
+
+
+def _path(socket: object) -> str:
+    try:
+        return os.fsdecode(socket)  # type: ignore[arg-type]
+    except TypeError:  # no path: nobody will be there
+        return text_of(socket)
 
 
 def _script_name() -> str:

@@ -18,6 +18,7 @@ import time
 from typing import Callable, NamedTuple
 
 from . import layout
+from .errors import text_of
 from .ledger import BASE_END, Ledger, Memory
 
 CLIENT_VERSION = "0.1.0"
@@ -65,7 +66,7 @@ def hello_line(
     hello: dict[str, object] = {"musterd": layout.VERSION, "agent": agent_name(agent)}
     for key, text in (("client", CLIENT), ("version", version), ("framework", framework)):
         if text:
-            hello[key] = layout.cut(str(text), TEXT_MAX).decode()
+            hello[key] = layout.cut(text_of(text), TEXT_MAX).decode()
     promised = promise(heartbeat_seconds)
     if promised is not None:
         hello["heartbeat_seconds"] = promised
@@ -80,7 +81,7 @@ def promise(heartbeat_seconds: object) -> float | None:
 
 def agent_name(text: str) -> str:
     """`text` as the protocol allows it: `A-Z a-z 0-9 _ . -`, 1 to 64 of them."""
-    return re.sub(r"[^A-Za-z0-9_.-]", "_", str(text))[:TEXT_MAX] or "python"
+    return re.sub(r"[^A-Za-z0-9_.-]", "_", text_of(text))[:TEXT_MAX] or "python"
 
 
 def handshake(sock: socket.socket, hello: bytes, ledger_fd: int | None) -> Answer:

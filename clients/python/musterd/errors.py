@@ -83,10 +83,18 @@ def status_of(exception: type[BaseException] | None) -> str:
     return "error"
 
 
+def text_of(value: object) -> str:
+    """`value` as text: `?` for what cannot say what it is."""
+    try:
+        return str(value)
+    except Exception:
+        return "?"
+
+
 def label_value(value: object) -> str:
     """`value` as a ledger has it, so that what is the same there is the same series: with `?` for what UTF-8
     cannot say, and `overflow` for what is too long."""
-    text = str(value)
+    text = text_of(value)
     if len(text) <= LABEL_VALUE_MAX and text.isascii():
         return text
     encoded = text.encode("utf-8", "replace")
@@ -101,7 +109,7 @@ class Limited:
         self._seen = {OTHER, TIMEOUT}
 
     def __call__(self, word: object) -> str:
-        word = str(word) or OTHER
+        word = text_of(word) or OTHER
         if word not in self._seen:
             word = label_value(word)
             if word not in self._seen:

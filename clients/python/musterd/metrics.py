@@ -10,7 +10,7 @@ import math
 from typing import TYPE_CHECKING, Dict, Sequence, Tuple, TypeVar
 
 from . import layout
-from .errors import OVERFLOW, label_value
+from .errors import OVERFLOW, label_value, text_of
 from .ledger import Declaration, Series
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ def declaration(kind: int, help: str, unit: str, buckets: Sequence[float] | None
     """What every series of a metric is declared with."""
     shape = shape_of(buckets) if kind == layout.HISTOGRAM else None
     cuts, cells = layout.cells(shape, 0) if shape else ([], [])
-    return Declaration(kind, str(help), str(unit), shape, cuts, cells)
+    return Declaration(kind, text_of(help), text_of(unit), shape, cuts, cells)
 
 
 def shape_of(buckets: Sequence[float] | None) -> layout.Shape:
@@ -122,7 +122,7 @@ def shape_of(buckets: Sequence[float] | None) -> layout.Shape:
 
     Without bounds: those of calls of models and tools, which suit seconds.
     """
-    bounds = sorted({float(bound) for bound in buckets or () if 1e-300 < bound < 1e300})
+    bounds = sorted({bound for bound in map(_bound, buckets or ()) if 1e-300 < bound < 1e300})
     if not bounds:
         return layout.CALLS
     bounds = bounds[: layout.BOUNDS_MAX]
@@ -135,3 +135,11 @@ def shape_of(buckets: Sequence[float] | None) -> layout.Shape:
         zero_threshold=2.0**lowest,
         bounds=tuple(bounds),
     )
+
+
+def _bound(value: float) -> float:
+    """`value`, or NaN for what is no number."""
+    try:
+        return float(value)
+    except Exception:
+        return math.nan

@@ -134,6 +134,13 @@ class FakeDaemon:
         return bytes(self.ledgers[index][:])
 
 
+class Mute:
+    """Cannot say what it is."""
+
+    def __str__(self) -> str:
+        raise RuntimeError
+
+
 def wait_until(condition: Callable[[], Any], seconds: float = 10.0) -> None:
     deadline = time.monotonic() + seconds
     while not condition():

@@ -7,13 +7,14 @@ import threading
 import time
 import unittest
 from bisect import bisect_left
-from typing import Dict, List
+from fractions import Fraction
+from typing import Any, Dict, List
 from unittest import mock
 
 from musterd import Agent, metrics
 
 from . import reader
-from .daemon import FakeDaemon, Peer, wait_until
+from .daemon import FakeDaemon, Mute, Peer, wait_until
 from .test_consistency import fork
 
 
@@ -115,6 +116,28 @@ class Metrics(unittest.TestCase):
         self.agent.counter("c_total", "é" * 500).add(1)
         self.assertEqual(reader.word(self.daemon.data(), 168), 4)
         self.assertEqual(len(self.only("c_total").help.encode()), 256)
+
+    def test_what_is_of_no_such_type_raises_nothing(self) -> None:
+        declare: Any = self.agent
+        refused = [
+            declare.counter(None),
+            declare.counter(5),
+            declare.gauge([]),
+            declare.counter("a_total", labels=[1]),
+            declare.counter("a_total", labels=5),
+            declare.histogram("a_bytes", buckets=5),
+        ]
+        for metric in refused:
+            metric.labels(x=1)
+        refused[0].add(1)
+        self.assertEqual(reader.word(self.daemon.data(), 168), len(refused))
+        self.assertEqual(own(self.daemon), {})
+        declare.counter("a_total", None, labels=None, unit=None).add(1)
+        declare.histogram("a_bytes", buckets=["a", None, Fraction(1, 2), 10**400]).observe(1)
+        declare.counter("b_total", labels=(name for name in "xy")).labels(y=Mute()).add(1)
+        self.assertEqual(self.only("a_total").words, [1])
+        self.assertEqual(self.only("a_bytes").bounds, (0.5,))
+        self.assertEqual(self.only("b_total").labels, (("y", "?"),))
 
     def test_label_sets_are_bounded(self) -> None:
         users = self.agent.counter("users_total", labels=["user"])

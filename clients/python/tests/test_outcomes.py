@@ -9,11 +9,12 @@ import socket
 import unittest
 import urllib.error
 import warnings
+from typing import Any
 
 from musterd import Agent, MetricsEnabledBaseAgent, layout
 
 from . import reader
-from .daemon import FakeDaemon, wait_until
+from .daemon import FakeDaemon, Mute, wait_until
 
 
 class Outcomes(unittest.TestCase):
@@ -208,6 +209,21 @@ class Outcomes(unittest.TestCase):
             self.agent.llm_call("small", seconds)
         self.assertEqual(self.requests()["success"], 6)
         self.assertEqual(len(self.agent.ledger.free), free)
+
+    def test_what_is_of_no_such_type_raises_nothing(self) -> None:
+        agent: Any = self.agent
+        agent.record([], 1)
+        agent.record("error", 1, Mute())
+        with agent.request() as request:
+            request.fail(Mute())
+        self.assertEqual((self.requests(), self.errors()), ({"error": 3}, {"other": 1, "?": 2}))
+        agent.llm_call(Mute(), 1, status=[])
+        agent.tool_call(None, None, status=None)
+        agent.tokens(Mute(), 1)
+        self.assertEqual(reader.counters(self.daemon.data(), "agent_tokens_total"), {"?,input": 1})
+        for wrong in (Mute(), [], 5):
+            with Agent(wrong, wrong, wrong, wrong, wrong), MetricsEnabledBaseAgent(wrong, socket=wrong):
+                pass
 
     def test_categories_that_are_the_same_in_a_ledger_are_one(self) -> None:
         for number in range(3):
