@@ -4,8 +4,8 @@
 //! kernel's word), [`allow`] (who may report), [`label`] (whose a ledger is), [`ledger`] (what is
 //! written in the shared memory), [`declaration`] (the rules for what agents declare), [`known`] (what
 //! musterd knows of itself), [`catalog`] (the families of all agents), [`buckets`] (of histograms,
-//! brought to the same ones), [`series`] and [`totals`] (counts of one agent, added up), [`faults`] (what
-//! was wrong), [`window`] (the last minutes), [`health`] (what that means), [`registry`] (sole owner of
+//! brought to the same ones), [`exact`] (sums that do not depend on an order), [`series`] and [`totals`]
+//! (counts of one agent, added up), [`faults`] (what was wrong), [`window`] (the last minutes), [`health`] (what that means), [`registry`] (sole owner of
 //! all of it; `kept` is what it leaves to the next run), [`export`] (its families), [`lines`] (programs
 //! that have no ledger), [`listener`] (the socket).
 //!
@@ -16,6 +16,7 @@ pub mod buckets;
 pub mod catalog;
 pub mod connections;
 pub mod declaration;
+pub mod exact;
 pub mod export;
 pub mod faults;
 pub mod health;

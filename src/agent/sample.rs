@@ -43,8 +43,9 @@ impl Desk {
             self.add_up_series(ledgers);
         }
         if let Some(durations) = &mut self.totals.durations {
-            durations.sum = self.retired.durations.as_ref().map_or(0.0, |retired| retired.sum);
-            ledgers.iter().for_each(|ledger| durations.add_to_sum(ledger.duration_sum()));
+            let retired = self.retired.durations.as_ref().map(|retired| retired.sum);
+            durations.sum = retired.unwrap_or_default();
+            ledgers.iter().for_each(|ledger| durations.sum.add(ledger.duration_sum()));
         }
     }
 

@@ -11,8 +11,9 @@ mod placing;
 pub(super) use kept::KeptFamily;
 
 use super::catalog::{Catalog, FamilyId};
+use super::exact::ExactSum;
 use super::faults::{Fault, Faults};
-use super::totals::{Durations, add_sums};
+use super::totals::Durations;
 use crate::metric::{Batch, Group, Histogram, LabelSet, LabelSets};
 use musterd_client::layout::Shape;
 use std::collections::{BTreeMap, HashMap};
@@ -85,12 +86,11 @@ enum Value {
 }
 
 /// A sum of fractions. It is added up anew from its parts each time, so that it is what the next daemon
-/// will make of them; in which order they come may still change its last digit, which must not make
-/// it go back.
+/// will make of them.
 #[derive(Clone, Copy, Debug, Default)]
 struct Sum {
-    retired: f64,
-    adding: f64,
+    retired: ExactSum,
+    adding: ExactSum,
     shown: f64,
 }
 
@@ -103,13 +103,13 @@ struct Buckets {
 }
 
 impl Sum {
-    fn of(retired: f64) -> Self {
-        Self { retired, adding: retired, shown: retired }
+    fn of(retired: ExactSum) -> Self {
+        Self { retired, adding: retired, shown: retired.value() }
     }
 
     /// Shows the sum of what is retired and of the only part in use.
     fn show(&mut self, only: f64) {
-        self.shown = self.shown.max(add_sums(self.retired, only));
+        self.shown = self.shown.max(self.retired.plus(only).value());
     }
 }
 
@@ -266,10 +266,8 @@ impl SeriesTable {
     pub fn add_sum(&mut self, id: RowId, value: f64) {
         match self.row_mut(id).map(|row| &mut row.value) {
             Some(Value::Gauge(sum)) if !value.is_nan() => *sum = Some(sum.unwrap_or(0.0) + value),
-            Some(Value::Sum(sum)) => sum.adding = add_sums(sum.adding, value),
-            Some(Value::Histogram(buckets)) => {
-                buckets.sum.adding = add_sums(buckets.sum.adding, value);
-            }
+            Some(Value::Sum(sum)) => sum.adding.add(value),
+            Some(Value::Histogram(buckets)) => buckets.sum.adding.add(value),
             _ => {}
         }
     }
@@ -280,9 +278,9 @@ impl SeriesTable {
             match &mut row.value {
                 // Both infinities have no sum.
                 Value::Gauge(value) => *value = value.filter(|value| !value.is_nan()),
-                Value::Sum(sum) => sum.shown = sum.shown.max(sum.adding),
+                Value::Sum(sum) => sum.shown = sum.shown.max(sum.adding.value()),
                 Value::Histogram(buckets) => {
-                    buckets.sum.shown = buckets.sum.shown.max(buckets.sum.adding);
+                    buckets.sum.shown = buckets.sum.shown.max(buckets.sum.adding.value());
                 }
                 Value::Count { .. } | Value::Nothing => {}
             }
@@ -295,7 +293,7 @@ impl SeriesTable {
         row.live = row.live.saturating_sub(1);
         match &mut row.value {
             Value::Count { retired, .. } => *retired = retired.saturating_add(word),
-            Value::Sum(sum) => sum.retired = add_sums(sum.retired, f64::from_bits(word)),
+            Value::Sum(sum) => sum.retired.add(f64::from_bits(word)),
             Value::Histogram(_) | Value::Gauge(_) | Value::Nothing => {}
         }
     }
@@ -376,7 +374,7 @@ impl Durations {
     /// As a batch takes it: its classic buckets, since no text format can carry others.
     #[must_use]
     pub fn as_histogram(&self) -> Histogram<'_> {
-        Histogram { bounds: &self.shape.bounds, counts: &self.classic, sum: self.sum }
+        Histogram { bounds: &self.shape.bounds, counts: &self.classic, sum: self.sum.value() }
     }
 }
 

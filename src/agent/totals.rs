@@ -4,6 +4,7 @@
 //! Must not know where counts come from. All additions saturate: a wild count stays a large one.
 
 use super::buckets;
+use super::exact::ExactSum;
 use musterd_client::layout::Shape;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -36,7 +37,7 @@ pub struct Durations {
     #[serde(with = "shape")]
     pub shape: Arc<Shape>,
     /// Seconds, or what else is observed.
-    pub sum: f64,
+    pub sum: ExactSum,
     /// Observations up to the zero threshold.
     pub zero: u64,
     /// Exponential buckets.
@@ -73,12 +74,7 @@ impl Durations {
     pub fn new(shape: Arc<Shape>) -> Self {
         let native = vec![0; shape.native_count as usize];
         let classic = vec![0; shape.bounds.len() + 1];
-        Self { shape, sum: 0.0, zero: 0, native, classic }
-    }
-
-    /// Adds to the sum, which stays a number that a double can hold.
-    pub fn add_to_sum(&mut self, seconds: f64) {
-        self.sum = add_sums(self.sum, seconds);
+        Self { shape, sum: ExactSum::default(), zero: 0, native, classic }
     }
 
     /// Takes buckets that those of `shape` can be put into, if its own are not. No count is lost, and
@@ -90,7 +86,7 @@ impl Durations {
         let common = buckets::common(&self.shape, shape);
         if *self.shape != common {
             let old = std::mem::replace(self, Self::new(Arc::new(common)));
-            self.add_to_sum(old.sum);
+            self.sum = old.sum;
             let counts = std::iter::once(&old.zero).chain(&old.native).chain(&old.classic);
             self.add_counts(&old.shape, counts.copied().enumerate());
         }
@@ -100,7 +96,7 @@ impl Durations {
     /// exponential buckets, classic buckets.
     pub fn add_words(&mut self, shape: &Arc<Shape>, words: &[u64]) {
         let Some((sum, counts)) = words.split_first() else { return };
-        self.add_to_sum(f64::from_bits(*sum));
+        self.sum.add(f64::from_bits(*sum));
         self.add_counts(shape, counts.iter().copied().enumerate());
     }
 
@@ -133,7 +129,7 @@ impl Durations {
     pub fn is_sound(&self) -> bool {
         self.native.len() == self.shape.native_count as usize
             && self.classic.len() == self.shape.bounds.len() + 1
-            && self.sum.is_finite()
+            && self.sum.is_sound()
     }
 }
 
@@ -141,12 +137,6 @@ impl Durations {
 #[must_use]
 pub fn is_same(one: &Arc<Shape>, other: &Arc<Shape>) -> bool {
     Arc::ptr_eq(one, other) || one == other
-}
-
-/// Two sums of what is never below 0, together; never more than a double can hold.
-#[must_use]
-pub fn add_sums(one: f64, other: f64) -> f64 {
-    (one + other).clamp(0.0, f64::MAX)
 }
 
 /// The client crate's shape, for the state file.
@@ -188,9 +178,9 @@ mod tests {
         totals.add_requests(99, 1);
         assert_eq!(totals.finished(), u64::MAX);
         let durations = totals.durations_of(&Arc::new(Shape::durations()));
-        durations.add_to_sum(f64::MAX);
-        durations.add_to_sum(f64::MAX);
-        assert_eq!(durations.sum, f64::MAX);
+        durations.sum.add(f64::MAX);
+        durations.sum.add(f64::MAX);
+        assert_eq!(durations.sum.value(), f64::MAX);
     }
 
     #[test]
@@ -213,7 +203,7 @@ mod tests {
         let mut durations = Durations::new(Arc::clone(&shape));
         durations.add_words(&shape, &[1.5_f64.to_bits(), 1, 2, 3, 4, 5]);
         durations.add_words(&shape, &[0.5_f64.to_bits(), 0, 0, 1, 0, 1]);
-        assert_eq!((durations.sum, durations.zero, durations.count()), (2.0, 1, 10));
+        assert_eq!((durations.sum.value(), durations.zero, durations.count()), (2.0, 1, 10));
         assert_eq!((&durations.native, &durations.classic), (&vec![2, 4], &vec![4, 6]));
         assert!(durations.is_sound());
         durations.native.pop();
@@ -226,7 +216,7 @@ mod tests {
         // The last digit of these is lost by who reads numbers in a hurry: a sum must not go back by it.
         let bounds = vec![0.1, 1.000_203_132_629_394_5];
         let shape = Arc::new(Shape { bounds, ..Shape::durations() });
-        totals.durations_of(&shape).sum = 1.000_203_132_629_394_5;
+        totals.durations_of(&shape).sum = ExactSum::from(1.000_203_132_629_394_5).plus(1e-20);
         let text = serde_json::to_string(&totals).unwrap();
         assert_eq!(serde_json::from_str::<Totals>(&text).unwrap(), totals);
     }

@@ -49,7 +49,7 @@ fn what_an_agent_writes_is_read() {
     let tokens = "agent_tokens_total{agent=\"a\",model=\"m\",type=\"input\"} 5\n";
     assert!(shown.contains(tokens), "{shown}");
     let durations = desk.totals.durations.unwrap();
-    assert_eq!((durations.sum, durations.native[0], durations.count()), (1.5, 3, 3));
+    assert_eq!((durations.sum.value(), durations.native[0], durations.count()), (1.5, 3, 3));
     let expected = Activity { in_flight: 3, oldest_begun: Some(98), heartbeat: Some(100) };
     assert_eq!(ledger.activity(), expected);
     assert_eq!(ledger.faults(), Faults::default());
@@ -203,7 +203,7 @@ fn values_that_go_back_are_held() {
         pen.0.store(fractions, sum.to_bits());
         desk.read(&mut [&mut ledger]);
         assert_eq!(desk.totals.requests[0], 7);
-        assert_eq!(desk.totals.durations.as_ref().unwrap().sum, 2.0);
+        assert_eq!(desk.totals.durations.as_ref().unwrap().sum.value(), 2.0);
         assert_eq!(desk.shown(), shown);
     }
 }
@@ -225,7 +225,7 @@ fn what_has_not_changed_is_not_added_again() {
     pen.0.store(values + 8 * 274, 1);
     desk.read(&mut [&mut ledger]);
     let durations = desk.totals.durations.unwrap();
-    assert_eq!((durations.zero, durations.count(), durations.sum), (1, 2, 2.0));
+    assert_eq!((durations.zero, durations.count(), durations.sum.value()), (1, 2, 2.0));
 }
 
 #[test]

@@ -4,6 +4,7 @@
 
 use super::Key;
 use crate::agent::catalog::Catalog;
+use crate::agent::exact::ExactSum;
 use crate::agent::faults::Faults;
 use crate::agent::health::{Health, Judgement, Observations, Presence, State};
 use crate::agent::kept::Kept;
@@ -168,8 +169,7 @@ impl Agent {
         }
     }
 
-    /// Adds up anew the gauges and the sums of its series, whose last digits depend on the order in which they
-    /// are added up.
+    /// Adds up anew the gauges and the sums of its series.
     pub(super) fn add_up_series(&mut self) {
         self.series.begin_sums();
         for live in &self.live {
@@ -181,12 +181,12 @@ impl Agent {
     /// The same of the durations of its requests.
     pub(super) fn add_up_durations(&mut self) {
         let Some(durations) = &mut self.current.durations else { return };
-        let shown = durations.sum;
-        durations.sum = self.retired.durations.as_ref().map_or(0.0, |retired| retired.sum);
-        for live in &self.live {
-            durations.add_to_sum(live.ledger.duration_sum());
+        let retired = self.retired.durations.as_ref().map(|retired| retired.sum);
+        let live = self.live.iter().map(|live| live.ledger.duration_sum());
+        let sum = live.fold(retired.unwrap_or_default(), ExactSum::plus);
+        if sum.value() > durations.sum.value() {
+            durations.sum = sum;
         }
-        durations.sum = durations.sum.max(shown);
     }
 
     /// Whether it is there, and for how long.

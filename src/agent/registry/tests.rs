@@ -4,7 +4,7 @@ use super::super::sample::{self, Pen};
 use super::*;
 use crate::agent::offered::Offered;
 use crate::agent::protocol::Hello;
-use musterd_client::layout::header;
+use musterd_client::layout::{Shape, header};
 use std::os::fd::OwnedFd;
 
 fn options() -> Options {
@@ -66,6 +66,84 @@ fn totals_never_go_back_when_processes_come_and_go() {
     let (_, _, pen) = connect(&mut registry, "a", 3);
     pen.requests("success", 1);
     assert_eq!(requests(&mut registry, "a"), [9, 0, 0, 0, 1]);
+}
+
+/// Seconds of five processes, of which rounded sums differ by the order in which they come.
+const SECONDS: [f64; 5] = [44.949, 65.159, 78.872, 9.386, 2.835];
+
+/// The sums of an agent's durations, of a histogram and of a counter of fractions.
+fn sums(registry: &mut Registry) -> Vec<String> {
+    registry.refresh(at(9));
+    let mut batch = crate::metric::Batch::new();
+    crate::agent::export::fill(registry, at(9), &mut batch);
+    let mut text = Vec::new();
+    crate::exposition::encode(&batch, crate::exposition::Format::OpenMetrics, &mut text);
+    let is_sum = |line: &&str| line.contains("_sum{") || line.starts_with("x_cost_total");
+    String::from_utf8(text).unwrap().lines().filter(is_sum).map(str::to_owned).collect()
+}
+
+fn registry_with_sums() -> (Registry, Vec<(Key, OwnedFd)>) {
+    let mut registry = Registry::new(Options { max_ledgers_per_uid: 9, ..options() });
+    let shape = Shape { native_count: 0, bounds: vec![1.0], ..Shape::calls() };
+    let records = [
+        sample::durations(),
+        sample::record(3, "x_wait_seconds", &[], Some(&shape)),
+        sample::record(4, "x_cost_total", &[], None),
+    ];
+    let ledgers = (0..).zip(SECONDS).map(|(pid, seconds)| {
+        let (key, file, pen) = connect(&mut registry, "a", pid);
+        for record in &records {
+            pen.0.store(pen.append(record), seconds.to_bits());
+        }
+        (key, file)
+    });
+    let ledgers = ledgers.collect();
+    (registry, ledgers)
+}
+
+#[test]
+fn sums_are_the_same_in_whatever_order_ledgers_end_and_come_back() {
+    for first in 0..SECONDS.len() {
+        for gone in 0..=SECONDS.len() {
+            let (mut registry, mut ledgers) = registry_with_sums();
+            let shown = sums(&mut registry);
+            assert_eq!(shown.len(), 3);
+            ledgers.rotate_left(first);
+            for (key, _) in ledgers.drain(..gone) {
+                registry.died(key);
+                assert_eq!(sums(&mut registry), shown);
+            }
+            let mut next = Registry::new(Options { max_ledgers_per_uid: 9, ..options() });
+            let text = registry.take_unsaved().unwrap();
+            assert_eq!(next.restore(&text, at(2)).unwrap(), [""; 0]);
+            for (pid, (_, file)) in (0..).zip(ledgers) {
+                next.connect(hello("a"), &peer(0, pid), Some(Offered::new(file)), at(3)).unwrap();
+            }
+            assert_eq!(sums(&mut next), shown, "{first} first, {gone} gone");
+        }
+    }
+}
+
+#[test]
+fn sums_that_were_kept_as_one_number_are_read() {
+    let (mut registry, ledgers) = registry_with_sums();
+    ledgers.into_iter().for_each(|(key, _)| registry.died(key));
+    let shown = sums(&mut registry);
+    let mut kept: serde_json::Value =
+        serde_json::from_str(&registry.take_unsaved().unwrap()).unwrap();
+    let agent = &mut kept["agents"]["a"];
+    let places = [
+        "/totals/durations/sum",
+        "/series/0/series/0/value/histogram/sum",
+        "/series/1/series/0/value/sum",
+    ];
+    for place in places {
+        let sum = agent.pointer_mut(place).unwrap();
+        *sum = sum[0].clone();
+        assert!(sum.is_f64(), "{place}");
+    }
+    let mut next = next_daemon(&kept.to_string());
+    assert_eq!(sums(&mut next), shown);
 }
 
 #[test]

@@ -7,6 +7,7 @@ use super::placing::sorted;
 use super::{Buckets, Key, SeriesTable, Sum, Value};
 use crate::agent::catalog::Catalog;
 use crate::agent::declaration::Declared;
+use crate::agent::exact::ExactSum;
 use crate::agent::totals::Durations;
 use musterd_client::layout::{Kind, Shape};
 use serde::{Deserialize, Serialize};
@@ -33,7 +34,7 @@ struct KeptSeries {
 #[serde(rename_all = "snake_case")]
 enum KeptValue {
     Count(u64),
-    Sum(f64),
+    Sum(ExactSum),
     Histogram(Durations),
 }
 
@@ -109,9 +110,7 @@ impl SeriesTable {
         }
         let value = match value {
             KeptValue::Count(retired) => Value::Count { retired, current: retired },
-            KeptValue::Sum(retired) if retired >= 0.0 && retired.is_finite() => {
-                Value::Sum(Sum::of(retired))
-            }
+            KeptValue::Sum(retired) if retired.is_sound() => Value::Sum(Sum::of(retired)),
             KeptValue::Histogram(mut retired) if retired.is_sound() => {
                 retired.shape = catalog.share(&retired.shape);
                 let (current, sum) = (retired.clone(), Sum::of(retired.sum));

@@ -43,7 +43,7 @@ impl Shelf {
         };
         ledger.read(&mut { books });
         if let Some(durations) = &mut totals.durations {
-            durations.add_to_sum(ledger.duration_sum());
+            durations.sum.add(ledger.duration_sum());
         }
         totals
     }
@@ -88,7 +88,7 @@ fn a_request_is_counted_with_its_number() {
     assert_eq!(totals.requests, [1, 1, 1, 0, 0]);
     assert_eq!((shelf.word(names::ERRORS, "net"), shelf.word(names::ERRORS, "other")), (1, 1));
     let durations = totals.durations.unwrap();
-    assert_eq!((durations.count(), durations.sum), (3, 3.5));
+    assert_eq!((durations.count(), durations.sum.value()), (3, 3.5));
 }
 
 #[test]
