@@ -20,7 +20,7 @@ use super::declaration::Declared;
 use super::faults::{Fault, Faults};
 use super::series::{Limits, RowId, SeriesTable};
 use super::totals::{ABORTED, STATUSES, Totals};
-use held::{Histogram, Number, What};
+use held::{Histogram, Number, Search, What};
 use musterd_client::layout::{
     JOURNAL_LIMIT, Kind, RECORD_HEAD, RECORDS, SLOT_COUNT, SLOTS, Shape, header, journal_pair,
     names,
@@ -208,6 +208,7 @@ impl Ledger {
     /// retired of its series, and whoever still holds the memory is told that it counts no more.
     pub fn retire(mut self, books: &mut Books<'_>, retired: &mut Totals) -> Faults {
         self.complete_journal(books);
+        self.histograms.iter_mut().for_each(|histogram| histogram.search.resume());
         self.read(books);
         for number in &self.numbers {
             match number.what {
@@ -329,7 +330,8 @@ impl Ledger {
             Some(Place::Number(what)) => self.numbers.push(Number { values, what, held: 0 }),
             Some(Place::Histogram(row, shape)) => {
                 let held = vec![0; shape.words()];
-                let new = Histogram { values, row, held, shape, told: 0, found: 0 };
+                let search = Search::default();
+                let new = Histogram { values, row, held, shape, search };
                 self.histograms.push(new);
             }
         }

@@ -116,10 +116,9 @@ impl Registry {
         if agent.live.is_empty() {
             agent.series.forget_complaints();
         }
-        // What the agent's other ledgers have counted since the last look is recent.
-        agent.add_up(&mut self.catalog, &limits);
+        // What ledgers have counted that were retired since the last look is recent.
         agent.window.observe(now, &agent.current);
-        agent.live.push(Live {
+        let live = Live {
             key,
             ledger,
             uid: label.uid,
@@ -130,9 +129,9 @@ impl Registry {
             is_from_before: origin.is_from_before,
             counted: Faults::default(),
             lines: origin.lines,
-        });
+        };
+        agent.take_in(live, &mut self.catalog, &limits);
         // What a ledger brings along from before belongs to no window of ours.
-        agent.add_up(&mut self.catalog, &limits);
         agent.window.skip_to(&agent.current);
         self.unsaved = true;
     }

@@ -38,9 +38,55 @@ pub(super) struct Histogram {
     /// Its buckets, which may be finer than those that it is added up in.
     pub(super) shape: Arc<Shape>,
     pub(super) held: Vec<u64>,
-    /// Observations that classic buckets have told of, and that were found in exponential ones.
-    pub(super) told: u64,
-    pub(super) found: u64,
+    pub(super) search: Search,
+}
+
+/// How far what classic buckets tell of has been found in exponential ones.
+#[derive(Debug, Default)]
+pub(super) struct Search {
+    /// Observations that classic buckets have told of.
+    told: u64,
+    /// Those that were found.
+    found: u64,
+    /// Looks in sequence that have found nothing of what was missing.
+    vain: u8,
+    /// Observations that are not looked for any more.
+    given_up: u64,
+}
+
+/// How many looks may find nothing of what is missing: in ledgers that keep to the order of stores one is
+/// enough, and each reads all exponential buckets.
+const VAIN_LOOKS: u8 = 3;
+
+impl Search {
+    fn is_on(&self) -> bool {
+        self.told > self.found
+    }
+
+    fn tell(&mut self, more: u64) {
+        self.told = self.told.saturating_add(more);
+    }
+
+    fn find(&mut self, more: u64) {
+        self.found = self.found.saturating_add(more);
+    }
+
+    /// A look is over, before which `found` had been found.
+    fn end_look(&mut self, found: u64) {
+        let is_vain = self.is_on() && self.found == found;
+        self.vain = if is_vain { self.vain + 1 } else { 0 };
+        if self.vain >= VAIN_LOOKS {
+            self.given_up = self.given_up.saturating_add(self.told - self.found);
+            self.told = self.found;
+            self.vain = 0;
+        }
+    }
+
+    /// Takes up again what was given up.
+    pub(super) fn resume(&mut self) {
+        let given_up = std::mem::take(&mut self.given_up);
+        self.tell(given_up);
+    }
 }
 
 impl Number {
@@ -71,9 +117,10 @@ impl Histogram {
     /// Adds what has come since the last time, but for its sum, which is returned if it has changed.
     ///
     /// Every observation counts once in each part. So the far longer exponential one is looked through only
-    /// until as many have been found as the classic one tells of; what is not there yet is looked for again.
+    /// until as many have been found as the classic one tells of; what is not there yet is looked for again, a few
+    /// times.
     pub(super) fn read(&mut self, memory: &Memory, books: &mut Books<'_>) -> Option<f64> {
-        let Self { values, row, shape, held, told, found } = self;
+        let Self { values, row, shape, held, search } = self;
         let word = |place: usize| *values as usize + 8 * place;
         let classic = 2 + shape.native_count as usize;
         let (others, classics) = held.split_at_mut_checked(classic)?;
@@ -81,7 +128,7 @@ impl Histogram {
         let sum = memory.load(word(0));
         let is_as_held =
             |(place, held): (usize, &u64)| memory.load_published(word(classic + place)) == *held;
-        if *held_sum == sum && *told <= *found && classics.iter().enumerate().all(is_as_held) {
+        if *held_sum == sum && !search.is_on() && classics.iter().enumerate().all(is_as_held) {
             return None;
         }
         let durations = match *row {
@@ -90,22 +137,24 @@ impl Histogram {
         }?;
         let grown = classics.iter_mut().enumerate().filter_map(|(place, held)| {
             let more = take_growth(held, memory.load_published(word(classic + place)))?;
-            *told = told.saturating_add(more);
+            search.tell(more);
             Some((classic - 1 + place, more))
         });
         durations.add_counts(shape, grown);
+        let found_before = search.found;
         let mut natives = natives.iter_mut().enumerate();
         let grown = std::iter::from_fn(|| {
-            while *told > *found {
+            while search.is_on() {
                 let (place, held) = natives.next()?;
                 if let Some(more) = take_growth(held, memory.load(word(1 + place))) {
-                    *found = found.saturating_add(more);
+                    search.find(more);
                     return Some((place, more));
                 }
             }
             None
         });
         durations.add_counts(shape, grown);
+        search.end_look(found_before);
         if !has_grown(*held_sum, sum) {
             return None;
         }

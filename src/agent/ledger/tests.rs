@@ -229,6 +229,41 @@ fn what_has_not_changed_is_not_added_again() {
 }
 
 #[test]
+fn what_is_missing_in_exponential_buckets_is_looked_for_a_few_times_and_at_the_end() {
+    let (mut ledger, _, pen) = ledger();
+    let values = pen.append(&durations());
+    let found = |desk: &Desk| desk.totals.durations.as_ref().unwrap().native.iter().sum::<u64>();
+    let mut desk = Desk::new();
+    let [native, classic] = [5, 280].map(|word| values + 8 * word);
+    pen.0.store(classic, 1);
+    desk.read(&mut [&mut ledger]);
+    desk.read(&mut [&mut ledger]);
+    pen.0.store(native, 1);
+    desk.read(&mut [&mut ledger]);
+    assert_eq!(found(&desk), 1, "it came late");
+    pen.0.store(classic, 2);
+    for _ in 0..4 {
+        desk.read(&mut [&mut ledger]);
+    }
+    pen.0.store(native, 2);
+    desk.read(&mut [&mut ledger]);
+    assert_eq!(found(&desk), 1, "it is not looked for any more");
+    pen.0.store(classic, 3);
+    pen.0.store(native, 3);
+    desk.read(&mut [&mut ledger]);
+    assert_eq!(found(&desk), 3, "what comes after it is");
+    pen.0.store(classic, 4);
+    for _ in 0..4 {
+        desk.read(&mut [&mut ledger]);
+    }
+    pen.0.store(native, 4);
+    desk.retire(ledger);
+    assert_eq!(found(&desk), 4);
+    let retired = desk.retired.durations.unwrap();
+    assert_eq!((retired.native[3], retired.count()), (4, 4));
+}
+
+#[test]
 fn what_does_not_belong_is_counted_by_its_reason() {
     let (mut ledger, _, pen) = ledger();
     pen.requests("success", 1);

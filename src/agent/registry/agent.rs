@@ -145,6 +145,15 @@ impl Agent {
         self.is_long_gone = !keep.is_zero() && gone.is_some_and(|gone| gone >= keep);
     }
 
+    /// Adds a ledger, and what it brings along. The others are not read: they may be large, and what a hello
+    /// costs is not to be up to who sends it.
+    pub(super) fn take_in(&mut self, mut live: Live, catalog: &mut Catalog, limits: &Limits) {
+        let (totals, series) = (&mut self.current, &mut self.series);
+        let stale = live.ledger.read(&mut Books { totals, series, catalog, limits });
+        self.live.push(live);
+        self.add_up_anew(stale);
+    }
+
     /// Adds what its ledgers have counted since the last time.
     pub(super) fn add_up(&mut self, catalog: &mut Catalog, limits: &Limits) {
         let mut stale = Stale::default();
@@ -161,6 +170,10 @@ impl Agent {
                 [own.oldest_begun, activity.oldest_begun].into_iter().flatten().min();
             own.heartbeat = own.heartbeat.max(activity.heartbeat);
         }
+        self.add_up_anew(stale);
+    }
+
+    fn add_up_anew(&mut self, stale: Stale) {
         if stale.series {
             self.add_up_series();
         }

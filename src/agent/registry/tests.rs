@@ -68,6 +68,25 @@ fn totals_never_go_back_when_processes_come_and_go() {
     assert_eq!(requests(&mut registry, "a"), [9, 0, 0, 0, 1]);
 }
 
+#[test]
+fn a_ledger_is_added_without_a_look_at_the_others_whose_counts_stay_recent() {
+    let mut registry = Registry::new(options());
+    let (first, _, pen) = connect(&mut registry, "a", 1);
+    let success = pen.requests("success", 5);
+    registry.refresh(at(2));
+    pen.0.store(success, 6);
+    pen.requests("error", 2);
+    connect(&mut registry, "a", 2);
+    assert_eq!(registry.agents["a"].current.finished(), 5);
+    assert_eq!(requests(&mut registry, "a"), [6, 2, 0, 0, 0]);
+    assert_eq!(registry.agents["a"].window.judged(), 8);
+    // Nor is what is retired before the next look taken for long past.
+    pen.0.store(success, 8);
+    registry.died(first);
+    connect(&mut registry, "a", 3);
+    assert_eq!(registry.agents["a"].window.judged(), 10);
+}
+
 /// Seconds of five processes, of which rounded sums differ by the order in which they come.
 const SECONDS: [f64; 5] = [44.949, 65.159, 78.872, 9.386, 2.835];
 
