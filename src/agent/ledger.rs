@@ -135,7 +135,8 @@ impl Ledger {
     /// When the agent has last shown life in it.
     #[must_use]
     pub fn heartbeat(&self) -> Option<Duration> {
-        self.activity().heartbeat.map(Duration::from_nanos)
+        let nanos = self.memory.load(header::HEARTBEAT);
+        (nanos != 0).then(|| Duration::from_nanos(nanos))
     }
 
     /// Requests in flight and signs of life.

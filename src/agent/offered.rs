@@ -46,11 +46,14 @@ impl Drop for Offered {
         };
         CLOSING.fetch_add(1, Ordering::Relaxed);
         let thread = std::thread::Builder::new().name("close".to_owned());
-        // Without a thread the closure is dropped here, and the file with it: there is no other way left.
-        let _ = thread.spawn(move || {
+        let closing = thread.spawn(move || {
             drop(file);
             CLOSING.fetch_sub(1, Ordering::Relaxed);
         });
+        if closing.is_err() {
+            // Without a thread the closure was dropped here, and the file with it: there is no other way left.
+            CLOSING.fetch_sub(1, Ordering::Relaxed);
+        }
     }
 }
 

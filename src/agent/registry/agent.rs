@@ -234,16 +234,18 @@ impl Agent {
     /// Of the process that has been silent for longest, measured by its own promise: for how long, and the
     /// promise. What another process does neither keeps its promise nor breaks it.
     fn silence(&self, now: Duration) -> Option<(Duration, Duration)> {
-        let promises = self.live.iter().filter_map(|live| Some((live, live.ledger.promised()?)));
-        let silences = promises.map(|(live, promised)| {
-            let is_same = |other: &&Live| {
-                std::ptr::eq(live, *other) || (live.pid.is_some() && live.pid == other.pid)
-            };
+        let mut processes: BTreeMap<_, (Duration, Option<Duration>)> = BTreeMap::new();
+        for live in &self.live {
+            // Of which process a ledger is may be unknown: then it stands for itself.
+            let process = live.pid.ok_or(live.key);
+            let (last, promised) = processes.entry(process).or_default();
             // One that has only just come has missed no heartbeat yet.
-            let signs = self.live.iter().filter(is_same);
-            let last = signs.map(|own| own.ledger.heartbeat().max(Some(own.since))).max().flatten();
-            (now.saturating_sub(last.unwrap_or_default()), promised)
-        });
+            *last = (*last).max(live.since).max(live.ledger.heartbeat().unwrap_or_default());
+            *promised = [*promised, live.ledger.promised()].into_iter().flatten().min();
+        }
+        let silences = processes.into_values();
+        let silences =
+            silences.filter_map(|(last, promised)| Some((now.saturating_sub(last), promised?)));
         let missed = |(age, promised): &(Duration, Duration)| age.div_duration_f64(*promised);
         silences.max_by(|one, other| missed(one).total_cmp(&missed(other)))
     }
