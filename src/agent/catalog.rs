@@ -33,8 +33,8 @@ pub struct Catalog {
     families: Vec<Entry>,
     /// By names without the ending of a counter.
     by_stem: HashMap<String, FamilyId>,
-    /// Series of all of them.
-    rows: usize,
+    /// Series of all of them, as the limits count them.
+    weight: usize,
     /// Shapes of histograms that came last.
     shapes: VecDeque<Arc<Shape>>,
 }
@@ -61,7 +61,7 @@ impl Default for Catalog {
         let mut catalog = Self {
             families: Vec::new(),
             by_stem: HashMap::new(),
-            rows: 0,
+            weight: 0,
             shapes: VecDeque::new(),
         };
         for known in &KNOWN {
@@ -159,17 +159,21 @@ impl Catalog {
         shape
     }
 
-    /// Series of all families.
+    /// Series of all families, of which one of many buckets counts as several.
     #[must_use]
-    pub fn row_count(&self) -> usize {
-        self.rows
+    pub fn weight(&self) -> usize {
+        self.weight
+    }
+
+    /// A series counts as another number of series than before, which is 0 where there is none.
+    pub fn reweigh(&mut self, before: usize, now: usize) {
+        self.weight = self.weight.saturating_sub(before).saturating_add(now);
     }
 
     /// There is one series more of a family.
     pub fn row_added(&mut self, id: FamilyId) {
         if let Some(entry) = self.families.get_mut(id.place()) {
             entry.rows += 1;
-            self.rows += 1;
         }
     }
 
@@ -177,7 +181,6 @@ impl Catalog {
     pub fn row_removed(&mut self, id: FamilyId) {
         if let Some(entry) = self.families.get_mut(id.place()) {
             entry.rows = entry.rows.saturating_sub(1);
-            self.rows = self.rows.saturating_sub(1);
         }
     }
 

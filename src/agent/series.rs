@@ -7,6 +7,7 @@
 
 mod kept;
 mod placing;
+mod weight;
 
 pub(super) use kept::KeptFamily;
 
@@ -18,6 +19,7 @@ use crate::metric::{Batch, Group, Histogram, LabelSet, LabelSets};
 use musterd_client::layout::Shape;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use weight::weight_of;
 
 /// The label value of what does not fit.
 pub const OVERFLOW: &str = "overflow";
@@ -27,7 +29,7 @@ const COMPLAINTS: usize = 16;
 /// How much agents may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Series of one, those of its ledgers in use and those that are kept.
+    /// Series of one, those of its ledgers in use and those that are kept; one of many buckets counts as several.
     pub series: usize,
     /// Series of all agents together.
     pub total_series: usize,
@@ -46,6 +48,8 @@ pub struct RowId(u32);
 pub struct SeriesTable {
     agent: String,
     rows: Vec<Row>,
+    /// Of all rows, as the limits count them.
+    weight: usize,
     /// Of all rows.
     labels: LabelSets,
     keys: HashMap<Key, RowId>,
@@ -68,6 +72,8 @@ struct Row {
     /// Records of ledgers in use that are counted here: of one ledger more than one where it says `overflow`.
     live: u32,
     labels: LabelSet,
+    /// How many series it counts as.
+    weight: usize,
     value: Value,
 }
 
@@ -120,6 +126,7 @@ impl SeriesTable {
         Self {
             agent: agent.to_owned(),
             rows: Vec::new(),
+            weight: 0,
             labels: LabelSets::default(),
             keys: HashMap::new(),
             free: Vec::new(),
@@ -164,7 +171,7 @@ impl SeriesTable {
     }
 
     fn drop_rows(&mut self, catalog: &mut Catalog, is_it: impl Fn(&Row) -> bool) {
-        let (rows, free) = (&mut self.rows, &mut self.free);
+        let (rows, free, weight) = (&mut self.rows, &mut self.free, &mut self.weight);
         let had = self.keys.len();
         self.keys.retain(|key, id| {
             let Some(row) = rows.get_mut(id.0 as usize).filter(|row| is_it(row)) else {
@@ -173,6 +180,9 @@ impl SeriesTable {
             row.value = Value::Nothing;
             free.push(*id);
             catalog.row_removed(key.family);
+            let gone = std::mem::take(&mut row.weight);
+            *weight = weight.saturating_sub(gone);
+            catalog.reweigh(gone, 0);
             false
         });
         if self.keys.len() < had {
@@ -200,7 +210,8 @@ impl SeriesTable {
     ) -> RowId {
         let agent = std::iter::once(("agent", self.agent.as_str()));
         let rendered = self.labels.add(agent.chain(labels.iter().copied()));
-        let row = Row { family, live: 0, labels: rendered, value };
+        let weight = value.weight();
+        let row = Row { family, live: 0, labels: rendered, weight: 0, value };
         let id = match self.free.pop() {
             Some(id) => {
                 if let Some(place) = self.row_mut(id) {
@@ -215,6 +226,7 @@ impl SeriesTable {
         };
         self.keys.insert(Key::new(family, labels), id);
         catalog.row_added(family);
+        self.weigh(id, weight, catalog);
         id
     }
 
@@ -354,6 +366,15 @@ impl SeriesTable {
                 }
             },
         )
+    }
+}
+
+impl Value {
+    fn weight(&self) -> usize {
+        match self {
+            Self::Histogram(buckets) => weight_of(Some(&buckets.current.shape)),
+            Self::Nothing | Self::Count { .. } | Self::Sum(_) | Self::Gauge(_) => weight_of(None),
+        }
     }
 }
 

@@ -77,14 +77,17 @@ impl Durations {
         Self { shape, sum: ExactSum::default(), zero: 0, native, classic }
     }
 
+    /// The buckets that it needs for those of `shape` to be put into; none if its own will do.
+    #[must_use]
+    pub fn shape_with(&self, shape: &Arc<Shape>) -> Option<Shape> {
+        let common = (!is_same(&self.shape, shape)).then(|| buckets::common(&self.shape, shape));
+        common.filter(|common| *self.shape != *common)
+    }
+
     /// Takes buckets that those of `shape` can be put into, if its own are not. No count is lost, and
     /// none is in a bucket that does not hold its observation.
     pub fn make_room_for(&mut self, shape: &Arc<Shape>) {
-        if is_same(&self.shape, shape) {
-            return;
-        }
-        let common = buckets::common(&self.shape, shape);
-        if *self.shape != common {
+        if let Some(common) = self.shape_with(shape) {
             let old = std::mem::replace(self, Self::new(Arc::new(common)));
             self.sum = old.sum;
             let counts = std::iter::once(&old.zero).chain(&old.native).chain(&old.classic);

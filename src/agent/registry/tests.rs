@@ -518,5 +518,5 @@ fn a_users_own_agents_of_long_ago_make_room_and_others_do_not() {
     assert_eq!(refused("d", 7, 200), Some("too_many_agents"), "they are others'");
     assert_eq!(refused("d", 5, 200), None);
     assert_eq!(registry.agents.keys().collect::<Vec<_>>(), ["a", "c", "d"]);
-    assert_eq!(registry.catalog.row_count(), 2);
+    assert_eq!(registry.catalog.weight(), 2);
 }

@@ -2,6 +2,7 @@
 //!
 //! Must not know ledgers, nor what is counted.
 
+use super::weight::weight_of;
 use super::{Buckets, Limits, OVERFLOW, RowId, SeriesTable, Sum, Value};
 use crate::agent::catalog::Catalog;
 use crate::agent::declaration::Declared;
@@ -62,9 +63,10 @@ impl SeriesTable {
             }
         }
         if let Some(id) = found.and_then(|family| self.find(family, &labels)) {
-            return self.check(id, declared, shape, faults);
+            return self.check(id, declared, shape, catalog, limits, faults);
         }
-        if self.len() >= limits.series || catalog.row_count() >= limits.total_series {
+        let weight = weight_of(shape.map(|shape| &**shape));
+        if self.is_full(weight, catalog, limits) {
             if declared.kind == Kind::Gauge {
                 return Err(Fault::OverLimit);
             }
@@ -75,9 +77,13 @@ impl SeriesTable {
             if known.is_none() && (labels.is_empty() || !is_there) {
                 return Err(Fault::OverLimit);
             }
+            let row = found.and_then(|family| self.find(family, &labels));
+            if row.is_none() && self.is_overfull(weight, catalog, limits) {
+                return Err(Fault::OverLimit);
+            }
             self.complain(declared.name, Fault::OverLimit, faults);
-            if let Some(id) = found.and_then(|family| self.find(family, &labels)) {
-                return self.check(id, declared, shape, faults);
+            if let Some(id) = row {
+                return self.check(id, declared, shape, catalog, limits, faults);
             }
         }
         let value = value_of(declared.kind, shape).ok_or(Fault::Malformed)?;
@@ -95,8 +101,13 @@ impl SeriesTable {
         id: RowId,
         declared: &Declared<'_>,
         shape: Option<&Arc<Shape>>,
+        catalog: &mut Catalog,
+        limits: &Limits,
         faults: &mut Faults,
     ) -> Result<RowId, Fault> {
+        if let Some(shape) = shape {
+            self.check_growth(id, shape, catalog, limits)?;
+        }
         let row = self.row_mut(id).ok_or(Fault::Conflict)?;
         let fits = match (&mut row.value, declared.kind) {
             (Value::Count { .. }, Kind::Counter)
@@ -109,14 +120,38 @@ impl SeriesTable {
             _ => false,
         };
         if fits {
+            let weight = row.value.weight();
+            self.weigh(id, weight, catalog);
             return Ok(id);
         }
         if row.live > 0 {
             return Err(Fault::Conflict);
         }
         row.value = value_of(declared.kind, shape).ok_or(Fault::Malformed)?;
+        let weight = row.value.weight();
+        self.weigh(id, weight, catalog);
         self.complain(declared.name, Fault::Redeclared, faults);
         Ok(id)
+    }
+
+    /// Whether there is room for what a series needs to take `shape`, too.
+    fn check_growth(
+        &self,
+        id: RowId,
+        shape: &Arc<Shape>,
+        catalog: &Catalog,
+        limits: &Limits,
+    ) -> Result<(), Fault> {
+        let Some(row) = self.rows.get(id.0 as usize) else { return Ok(()) };
+        let common = match &row.value {
+            Value::Histogram(buckets) if buckets.current.shape.bounds == shape.bounds => {
+                buckets.current.shape_with(shape)
+            }
+            _ => Some(Shape::clone(shape)),
+        };
+        let more = common.map_or(0, |common| weight_of(Some(&common)).saturating_sub(row.weight));
+        let is_too_much = more > 0 && self.is_overfull(more, catalog, limits);
+        if is_too_much { Err(Fault::OverLimit) } else { Ok(()) }
     }
 
     /// Forgets series that stand in the way of a new declaration, if they are all of this agent and no

@@ -300,3 +300,57 @@ fn what_one_ledger_has_and_what_several_have_is_shown_as_it_changes() {
     desk.read(&mut [&mut other]);
     check(&desk, "3", "7");
 }
+
+/// A histogram of that many exponential buckets, from `first` on.
+fn wide(first: i32, native_count: u32) -> Shape {
+    Shape { first, native_count, bounds: vec![1.0], ..Shape::calls() }
+}
+
+fn put_wide(pen: &Pen, key: &str, shape: &Shape) {
+    let values = pen.append(&record(3, "x_wait", &[("k", key)], Some(shape)));
+    pen.0.store(values + 8 * (2 + shape.native_count as usize), 1);
+}
+
+#[test]
+fn many_buckets_count_as_several_series() {
+    let (mut ledger, file) = Ledger::create("test", 1 << 20, 200).unwrap();
+    let pen = Pen::on(&file);
+    let mut desk = Desk::new();
+    // One of the usual buckets and four that count as 4 are within the limit; one says `overflow`.
+    desk.limits.series = 17;
+    put_wide(&pen, "usual", &Shape { bounds: vec![1.0], ..Shape::calls() });
+    for key in 0..9 {
+        put_wide(&pen, &key.to_string(), &wide(-500, 1000));
+    }
+    desk.read(&mut [&mut ledger]);
+    let shown = desk.shown();
+    assert!(shown.contains("x_wait_count{agent=\"a\",k=\"3\"} 1\n"), "{shown}");
+    assert!(shown.contains("x_wait_count{agent=\"a\",k=\"overflow\"} 5\n"), "{shown}");
+    assert_eq!(ledger.faults().of(Fault::OverLimit), 5);
+    assert_eq!((desk.series.weight, desk.catalog.weight()), (5 * 4 + 1, 5 * 4 + 1));
+    desk.retire(ledger);
+    desk.series.clear(&mut desk.catalog);
+    assert_eq!((desk.series.weight, desk.catalog.weight()), (0, 0));
+}
+
+#[test]
+fn buckets_that_grow_are_bounded() {
+    let (mut small, file) = Ledger::create("test", 64 << 10, 200).unwrap();
+    for key in 0..8 {
+        put_wide(&Pen::on(&file), &key.to_string(), &wide(-2000, 1));
+    }
+    let mut desk = Desk::new();
+    desk.limits.series = 20;
+    desk.read(&mut [&mut small]);
+    assert_eq!(desk.series.weight, 8);
+    // One bucket far from the first one takes all between them, which counts as 9 series.
+    let (mut far, file) = Ledger::create("test", 64 << 10, 200).unwrap();
+    for key in 0..8 {
+        put_wide(&Pen::on(&file), &key.to_string(), &wide(1990, 1));
+    }
+    desk.read(&mut [&mut small, &mut far]);
+    assert_eq!(far.faults().of(Fault::OverLimit), 4);
+    assert_eq!((desk.series.weight, desk.catalog.weight()), (4 * 9 + 4, 4 * 9 + 4));
+    assert!(shows(&desk, "x_wait_count{agent=\"a\",k=\"3\"} 2"), "{}", desk.shown());
+    assert!(shows(&desk, "x_wait_count{agent=\"a\",k=\"4\"} 1"), "{}", desk.shown());
+}
