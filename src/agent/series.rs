@@ -102,9 +102,9 @@ struct Sum {
 
 #[derive(Debug)]
 struct Buckets {
-    retired: Option<Durations>,
-    /// Its own sum is not used.
-    current: Durations,
+    retired: Option<Arc<Durations>>,
+    /// Its own sum is not used. The same as what is retired, in the same memory, while no ledger has it.
+    current: Arc<Durations>,
     sum: Sum,
 }
 
@@ -116,6 +116,37 @@ impl Sum {
     /// Shows the sum of what is retired and of the only part in use.
     fn show(&mut self, only: f64) {
         self.shown = self.shown.max(self.retired.plus(only).value());
+    }
+}
+
+impl Buckets {
+    fn of(retired: Durations) -> Self {
+        let (sum, retired) = (Sum::of(retired.sum), Arc::new(retired));
+        Self { current: Arc::clone(&retired), retired: Some(retired), sum }
+    }
+
+    fn retire(&mut self, shape: &Arc<Shape>, words: &[u64]) {
+        let current = &self.current.shape;
+        let empty = || Arc::new(Durations::new(Arc::clone(current)));
+        let retired = Arc::make_mut(self.retired.get_or_insert_with(empty));
+        // Those in use stay in use, whichever ledger is retired first.
+        retired.make_room_for(current);
+        retired.add_words(shape, words);
+        self.sum.retired = retired.sum;
+    }
+
+    fn make_room_for(&mut self, shape: &Arc<Shape>) {
+        if self.current.shape_with(shape).is_some() {
+            Arc::make_mut(&mut self.current).make_room_for(shape);
+        }
+    }
+
+    /// All is retired: one copy is enough.
+    fn share(&mut self) {
+        if let Some(retired) = self.retired.as_ref().filter(|all| all.has_counts_of(&self.current))
+        {
+            self.current = Arc::clone(retired);
+        }
     }
 }
 
@@ -244,7 +275,7 @@ impl SeriesTable {
     /// The buckets of a histogram, to add to; its sum is not among them.
     pub fn buckets(&mut self, id: RowId) -> Option<&mut Durations> {
         match &mut self.row_mut(id)?.value {
-            Value::Histogram(buckets) => Some(&mut buckets.current),
+            Value::Histogram(buckets) => Some(Arc::make_mut(&mut buckets.current)),
             _ => None,
         }
     }
@@ -315,13 +346,10 @@ impl SeriesTable {
         let Some(row) = self.row_mut(id) else { return };
         row.live = row.live.saturating_sub(1);
         if let Value::Histogram(buckets) = &mut row.value {
-            let current = &buckets.current.shape;
-            let retired =
-                buckets.retired.get_or_insert_with(|| Durations::new(Arc::clone(current)));
-            // Those in use stay in use, whichever ledger is retired first.
-            retired.make_room_for(current);
-            retired.add_words(shape, words);
-            buckets.sum.retired = retired.sum;
+            buckets.retire(shape, words);
+            if row.live == 0 {
+                buckets.share();
+            }
         }
     }
 

@@ -121,6 +121,14 @@ impl Durations {
         }
     }
 
+    /// Whether another one has the same counts in the same buckets.
+    #[must_use]
+    pub fn has_counts_of(&self, other: &Self) -> bool {
+        is_same(&self.shape, &other.shape)
+            && (self.zero, &self.native, &self.classic)
+                == (other.zero, &other.native, &other.classic)
+    }
+
     /// All observations.
     #[must_use]
     pub fn count(&self) -> u64 {

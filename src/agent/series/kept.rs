@@ -50,7 +50,8 @@ impl SeriesTable {
                 Some(Value::Sum(sum)) => KeptValue::Sum(sum.retired),
                 Some(Value::Histogram(buckets)) => {
                     let nothing = || Durations::new(buckets.current.shape.clone());
-                    KeptValue::Histogram(buckets.retired.clone().unwrap_or_else(nothing))
+                    let retired = buckets.retired.as_deref().cloned();
+                    KeptValue::Histogram(retired.unwrap_or_else(nothing))
                 }
                 _ => continue,
             };
@@ -113,8 +114,7 @@ impl SeriesTable {
             KeptValue::Sum(retired) if retired.is_sound() => Value::Sum(Sum::of(retired)),
             KeptValue::Histogram(mut retired) if retired.is_sound() => {
                 retired.shape = catalog.share(&retired.shape);
-                let (current, sum) = (retired.clone(), Sum::of(retired.sum));
-                Value::Histogram(Box::new(Buckets { retired: Some(retired), current, sum }))
+                Value::Histogram(Box::new(Buckets::of(retired)))
             }
             _ => return Err("its value cannot be"),
         };

@@ -115,7 +115,7 @@ impl SeriesTable {
             | (Value::Gauge(_), Kind::Gauge) => true,
             (Value::Histogram(buckets), Kind::Histogram) => shape
                 .filter(|shape| shape.bounds == buckets.current.shape.bounds)
-                .map(|shape| buckets.current.make_room_for(shape))
+                .map(|shape| buckets.make_room_for(shape))
                 .is_some(),
             _ => false,
         };
@@ -187,7 +187,7 @@ fn value_of(kind: Kind, shape: Option<&Arc<Shape>>) -> Option<Value> {
         Kind::FractionCounter => Value::Sum(Sum::default()),
         Kind::Gauge => Value::Gauge(None),
         Kind::Histogram => {
-            let current = Durations::new(Arc::clone(shape?));
+            let current = Arc::new(Durations::new(Arc::clone(shape?)));
             Value::Histogram(Box::new(Buckets { retired: None, current, sum: Sum::default() }))
         }
     })

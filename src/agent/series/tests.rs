@@ -301,6 +301,31 @@ fn what_one_ledger_has_and_what_several_have_is_shown_as_it_changes() {
     check(&desk, "3", "7");
 }
 
+#[test]
+fn buckets_that_are_all_retired_are_kept_once() {
+    let is_shared = |desk: &Desk| {
+        let Value::Histogram(buckets) = &desk.series.rows[0].value else { panic!() };
+        buckets.retired.as_ref().is_some_and(|retired| Arc::ptr_eq(retired, &buckets.current))
+    };
+    let mut desk = Desk::new();
+    for (round, shape) in [wide(0, 9), wide(0, 9), wide(0, 12)].iter().enumerate() {
+        let (mut one, pen) = ledger();
+        put_wide(&pen, "a", shape);
+        desk.read(&mut [&mut one]);
+        assert!(!is_shared(&desk));
+        let shown = desk.shown();
+        desk.retire(one);
+        assert!(is_shared(&desk));
+        assert_eq!(desk.shown(), shown);
+        let count = format!("x_wait_count{{agent=\"a\",k=\"a\"}} {}", round + 1);
+        assert!(shows(&desk, &count), "{shown}");
+        let mut next = Desk::new();
+        next.series.restore(desk.series.kept(&desk.catalog), &mut next.catalog);
+        assert!(is_shared(&next));
+        assert_eq!(next.shown(), shown);
+    }
+}
+
 /// A histogram of that many exponential buckets, from `first` on.
 fn wide(first: i32, native_count: u32) -> Shape {
     Shape { first, native_count, bounds: vec![1.0], ..Shape::calls() }
