@@ -6,8 +6,9 @@ use super::{Limits, RowId, SeriesTable};
 use crate::agent::catalog::Catalog;
 use musterd_client::layout::Shape;
 
-/// Words that take no more of the limits than a series of one word: the usual histograms have fewer.
-const WORDS: usize = 256;
+/// Words that take no more of the limits than a series of one word: the histograms that musterd knows have fewer at
+/// the usual resolution.
+const WORDS: usize = 300;
 
 /// How many series one with these buckets counts as.
 pub(super) fn weight_of(shape: Option<&Shape>) -> usize {
@@ -35,5 +36,18 @@ impl SeriesTable {
         let before = std::mem::replace(&mut row.weight, weight);
         self.weight = self.weight.saturating_sub(before).saturating_add(weight);
         catalog.reweigh(before, weight);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_usual_histograms_count_as_one_series() {
+        let usual = [Shape::durations(), Shape::calls(), Shape::classic(&[1.0])];
+        assert!(usual.iter().all(|shape| weight_of(Some(shape)) == 1));
+        assert_eq!(weight_of(None), 1);
+        assert_eq!(weight_of(Some(&Shape::durations_at(5))), 4);
     }
 }
