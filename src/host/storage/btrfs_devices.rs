@@ -2,7 +2,7 @@
 //!
 //! Must not know the names of metrics.
 
-use super::mounts;
+use super::mounts::{self, OfHost};
 use crate::host::root::{KernelFile, Root};
 use musterd_kernel::btrfs::{Device, devices};
 use rustix::fs::{Mode, OFlags, open};
@@ -12,25 +12,20 @@ use std::sync::Arc;
 
 /// Asks the file systems that are mounted.
 pub(super) struct Devices {
-    /// The mounts of the host; those of the daemon where it may not ask.
-    tables: [KernelFile; 2],
+    table: OfHost<KernelFile>,
     root: Arc<Root>,
 }
 
 impl Devices {
     pub(super) fn new(root: &Arc<Root>) -> Self {
-        let tables = [root.proc("1/mountinfo"), root.proc("self/mountinfo")];
-        Self { tables, root: Arc::clone(root) }
+        let table = OfHost::new(|process| root.proc(format!("{process}/mountinfo")));
+        Self { table, root: Arc::clone(root) }
     }
 
     /// The devices, by the file system's UUID. A file system that cannot be asked, or that lies below a
     /// mount that may hang, is missing.
     pub(super) fn read(&mut self, buffer: &mut Vec<u8>) -> BTreeMap<String, Vec<Device>> {
-        let [host, own] = &mut self.tables;
-        let length = match host.read(buffer) {
-            Ok(text) => text.len(),
-            Err(_) => own.read(buffer).map_or(0, <[u8]>::len),
-        };
+        let length = self.table.read(|file| file.read(buffer).map(<[u8]>::len)).unwrap_or(0);
         let text = buffer.get(..length).unwrap_or_default();
         let mounts: Vec<_> = mounts::parse(text).filter_map(Result::ok).collect();
         let (mut all, mut asked) = (BTreeMap::new(), HashSet::new());

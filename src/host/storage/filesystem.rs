@@ -3,7 +3,7 @@
 //!
 //! Must not know about disks.
 
-use super::mounts::{self, Mount};
+use super::mounts::{self, Mount, OfHost};
 use super::prober::{Answer, Ask, Prober, Question, Usage, statfs};
 use crate::host::pattern::{Filter, Pattern};
 use crate::host::root::{KernelFile, Root};
@@ -112,7 +112,7 @@ struct Wanted {
 }
 
 struct FileSystems {
-    files: [KernelFile; 2],
+    table: OfHost<KernelFile>,
     root: Arc<Root>,
     wanted: Wanted,
     timeout: Duration,
@@ -140,9 +140,7 @@ struct Row {
 impl FileSystems {
     fn new(root: &Arc<Root>, wanted: Wanted, timeout: Duration, ask: Ask) -> Self {
         Self {
-            // The daemon may have mounts of its own (a private /tmp); the first process has the
-            // host's. With hidepid on /proc only our own can be read.
-            files: [root.proc("1/mountinfo"), root.proc("self/mountinfo")],
+            table: OfHost::new(|process| root.proc(format!("{process}/mountinfo"))),
             root: Arc::clone(root),
             wanted,
             timeout,
@@ -154,16 +152,11 @@ impl FileSystems {
         }
     }
 
-    /// Brings the rows to what the file says.
+    /// Brings the rows to what the file says. poll(2) on it would tell of mounts that come and go, but
+    /// not of a file system that has met an error and is read-only from then on, nor does statfs(2) of
+    /// all that are.
     fn update(&mut self, buffer: &mut Vec<u8>) -> Result<(), Error> {
-        let [first, own] = &mut self.files;
-        if !self.text.is_empty() && first.is_same_mount_table() {
-            return Ok(());
-        }
-        let length = match first.read(buffer) {
-            Ok(text) => text.len(),
-            Err(_) => own.read(buffer)?.len(),
-        };
+        let length = self.table.read(|file| file.read(buffer).map(<[u8]>::len))?;
         let text = buffer.get(..length).unwrap_or_default();
         if text == self.text {
             return Ok(());
@@ -281,17 +274,61 @@ mod tests {
     use super::*;
     use crate::exposition::{Format, encode};
     use std::io;
-    use std::path::Path;
+    use std::path::{Path, PathBuf};
     use std::time::Instant;
 
     fn pattern(text: &str) -> Pattern {
         Pattern::try_from(text.to_owned()).unwrap()
     }
 
+    /// A folder in place of `/proc`, whose mounts are below `/host`.
+    fn proc(name: &str) -> (PathBuf, Arc<Root>) {
+        let dir = std::env::temp_dir().join(format!("musterd-{name}-{}", std::process::id()));
+        std::fs::create_dir_all(dir.join("1")).unwrap();
+        let root = Arc::new(Root {
+            procfs: dir.clone(),
+            sysfs: "/nonexistent".into(),
+            rootfs: "/host".into(),
+            udev_data: "/nonexistent".into(),
+        });
+        (dir, root)
+    }
+
+    const USAGE: Usage =
+        Usage { size: 100.0, free: 50.0, available: 40.0, files: 9.0, files_free: 8.0 };
+
+    fn pass(collector: &mut FileSystems) -> String {
+        let (mut batch, mut buffer, mut out) = (Batch::new(), Vec::new(), Vec::new());
+        let deadline = Instant::now() + Duration::from_secs(20);
+        let mut pass = Pass { batch: &mut batch, buffer: &mut buffer, deadline };
+        collector.collect(&mut pass).unwrap();
+        encode(&batch, Format::Text, &mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn a_file_system_turns_read_only_without_a_mount() {
+        let (dir, root) = proc("filesystem-error");
+        let all = || Filter { include: pattern(""), exclude: pattern("") };
+        let wanted = Wanted { mount_points: all(), kinds: all() };
+        let ask: Ask = Arc::new(|_: &Path| Ok(USAGE));
+        let mut collector = FileSystems::new(&root, wanted, Duration::from_secs(9), ask);
+        let mut read_only = |options: &str| {
+            let text = format!("1 0 8:1 / /host rw - ext4 /dev/sda1 {options}\n");
+            std::fs::write(dir.join("1/mountinfo"), text).unwrap();
+            let text = pass(&mut collector);
+            let line = text.lines().find(|line| line.starts_with("node_filesystem_readonly{"));
+            line.unwrap().ends_with(" 1")
+        };
+        assert!(!read_only("rw"));
+        assert!(read_only("rw,emergency_ro"));
+        assert!(read_only("ro"));
+        std::fs::remove_dir_all(&dir).unwrap();
+    }
+
     #[test]
     fn mounts_that_answer_fail_and_hang() {
-        let dir = std::env::temp_dir().join(format!("musterd-filesystem-{}", std::process::id()));
-        std::fs::create_dir_all(dir.join("1")).unwrap();
+        let (dir, root) = proc("filesystem");
         let text = "1 0 8:1 / /host rw - ext4 /dev/sda1 rw\n\
             2 1 8:2 / /host/data ro - xfs /dev/sdb1 rw\n\
             2 1 8:2 / /host/data ro - xfs /dev/sdb1 rw\n\
@@ -299,12 +336,6 @@ mod tests {
             4 1 0:6 / /host/far rw - nfs4 server:/far rw\n\
             5 1 0:7 / /host/gone rw - nfs4 server:/gone rw\n";
         std::fs::write(dir.join("1/mountinfo"), text).unwrap();
-        let root = Arc::new(Root {
-            procfs: dir.clone(),
-            sysfs: "/nonexistent".into(),
-            rootfs: "/host".into(),
-            udev_data: "/nonexistent".into(),
-        });
         let wanted = Wanted {
             mount_points: Filter { include: pattern(""), exclude: pattern("^/proc") },
             kinds: Filter { include: pattern(""), exclude: pattern("^tmpfs$") },
@@ -314,21 +345,12 @@ mod tests {
                 std::thread::park();
             },
             "/host/gone" => Err(io::Error::from_raw_os_error(2)),
-            _ => {
-                Ok(Usage { size: 100.0, free: 50.0, available: 40.0, files: 9.0, files_free: 8.0 })
-            }
+            _ => Ok(USAGE),
         });
         let mut collector = FileSystems::new(&root, wanted, Duration::from_millis(250), ask);
-        let (mut batch, mut buffer, mut out) = (Batch::new(), Vec::new(), Vec::new());
-        for _ in 0..2 {
-            batch.clear();
-            let deadline = Instant::now() + Duration::from_secs(20);
-            let mut pass = Pass { batch: &mut batch, buffer: &mut buffer, deadline };
-            collector.collect(&mut pass).unwrap();
-        }
+        pass(&mut collector);
+        let text = pass(&mut collector);
         std::fs::remove_dir_all(&dir).unwrap();
-        encode(&batch, Format::Text, &mut out);
-        let text = String::from_utf8(out).unwrap();
         let lines: Vec<_> = text.lines().filter(|line| !line.starts_with('#')).collect();
         for wanted in [
             r#"node_filesystem_size_bytes{device="/dev/sda1",mountpoint="/",fstype="ext4",device_error=""} 100"#,

@@ -1,5 +1,5 @@
 //! For the collectors `filesystem`, `btrfs` and `mountstats`: which file systems are mounted where, of
-//! `/proc/<pid>/mountinfo` (proc_pid_mountinfo(5)).
+//! `/proc/<pid>/mountinfo` (proc_pid_mountinfo(5)), and whose view of that is taken.
 //!
 //! Must not know how full a file system is, nor what a server was asked.
 
@@ -7,6 +7,32 @@ use crate::host::Error;
 use crate::host::parse::{lines, quoted, words};
 use std::borrow::Cow;
 use std::path::Path;
+
+/// Files below `/proc/<pid>` that tell of the host's mounts. The daemon may have mounts of its own (a
+/// private /tmp); the first process has the host's. Where that one may not be looked at (hidepid), it is
+/// the daemon's own.
+pub(super) struct OfHost<T> {
+    first: T,
+    own: T,
+}
+
+impl<T> OfHost<T> {
+    /// What `of` makes for a process's folder.
+    pub(super) fn new(of: impl Fn(&str) -> T) -> Self {
+        Self { first: of("1"), own: of("self") }
+    }
+
+    /// Reads the first process's, or else our own.
+    ///
+    /// # Errors
+    /// Those of the second attempt.
+    pub(super) fn read<R>(
+        &mut self,
+        mut read: impl FnMut(&mut T) -> Result<R, Error>,
+    ) -> Result<R, Error> {
+        read(&mut self.first).or_else(|_| read(&mut self.own))
+    }
+}
 
 /// A line of the file.
 #[derive(Debug, PartialEq)]
@@ -58,6 +84,10 @@ pub(super) fn parse(text: &[u8]) -> impl Iterator<Item = Result<Mount<'_>, Error
     })
 }
 
+/// Options by which a mount or its file system is read-only. The second is that of ext4 from Linux 6.15
+/// on, which has met an error and does not call itself `ro` then.
+const READ_ONLY: [&[u8]; 2] = [b"ro", b"emergency_ro"];
+
 /// Reads `id parent major:minor root mount-point options [tags…] - kind device super-options`.
 fn parse_line<'a>(line: &'a [u8]) -> Option<Mount<'a>> {
     let mut words = words(line);
@@ -73,7 +103,8 @@ fn parse_line<'a>(line: &'a [u8]) -> Option<Mount<'a>> {
     let device = unescape(words.next()?);
     let super_options = words.next().unwrap_or_default();
     let each = |options: &'a [u8]| options.split(|&byte| byte == b',');
-    let read_only = each(options).chain(each(super_options)).any(|option| option == b"ro");
+    let read_only =
+        each(options).chain(each(super_options)).any(|option| READ_ONLY.contains(&option));
     let address = each(super_options).find_map(|option| option.strip_prefix(b"addr="));
     let address = address.map(String::from_utf8_lossy);
     Some(Mount { device, mount_point, kind, major, minor, read_only, address })
@@ -118,6 +149,28 @@ mod tests {
         };
         assert_eq!(mounts[0], wanted);
         assert_eq!((&*mounts[1].mount_point, mounts[1].read_only), ("/run", false));
+    }
+
+    #[test]
+    fn ext4_that_has_met_an_error_is_read_only() {
+        let read_only = |options: &str| {
+            let line = format!("1 0 8:1 / / rw - ext4 /dev/sda1 {options}");
+            parse_line(line.as_bytes()).unwrap().read_only
+        };
+        assert!(read_only("rw,emergency_ro,errors=remount-ro"));
+        assert!(!read_only("rw,errors=remount-ro"));
+    }
+
+    #[test]
+    fn our_own_files_stand_in_for_those_of_the_first_process() {
+        let mut files = OfHost::new(str::to_owned);
+        let mut asked = Vec::new();
+        let read = files.read(|process| {
+            asked.push(process.clone());
+            if process == "1" { Err(Error::NoData("hidden".into())) } else { Ok(7) }
+        });
+        assert_eq!((read.unwrap(), asked), (7, vec!["1".to_owned(), "self".to_owned()]));
+        assert_eq!(files.read(|process| Ok(process.clone())).unwrap(), "1");
     }
 
     #[test]

@@ -6,7 +6,7 @@
 use crate::host::gathered::Gathered;
 use crate::host::parse::{integer, lines, words};
 use crate::host::root::{KernelFile, Root};
-use crate::host::storage::mounts;
+use crate::host::storage::mounts::{self, OfHost};
 use crate::host::{Builder, Collector, Entry, Error, NoOptions, Pass};
 use crate::metric::Family;
 use std::collections::BTreeSet;
@@ -97,8 +97,7 @@ pub(super) const ENTRY: Entry = Entry { name: "mountstats", families: &FAMILIES,
 fn configure(options: toml::Deserializer<'_>) -> Result<Builder, toml::de::Error> {
     let _: NoOptions = serde::Deserialize::deserialize(options)?;
     Ok(Arc::new(|root: &Arc<Root>| {
-        // The mounts of the host; those of the daemon where it may not ask.
-        let tables = ["1", "self"].map(|process| Tables {
+        let tables = OfHost::new(|process| Tables {
             counts: root.proc(format!("{process}/mountstats")),
             mounts: root.proc(format!("{process}/mountinfo")),
         });
@@ -107,7 +106,7 @@ fn configure(options: toml::Deserializer<'_>) -> Result<Builder, toml::de::Error
 }
 
 struct MountStats {
-    tables: [Tables; 2],
+    tables: OfHost<Tables>,
     gathered: Gathered,
 }
 
@@ -130,9 +129,7 @@ impl Tables {
 impl Collector for MountStats {
     fn collect(&mut self, pass: &mut Pass<'_>) -> Result<(), Error> {
         self.gathered.clear();
-        let [host, own] = &mut self.tables;
-        host.read(pass.buffer, &mut self.gathered)
-            .or_else(|_| own.read(pass.buffer, &mut self.gathered))?;
+        self.tables.read(|tables| tables.read(pass.buffer, &mut self.gathered))?;
         self.gathered.emit(&FAMILIES, pass.batch);
         Ok(())
     }
