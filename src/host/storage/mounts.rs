@@ -4,7 +4,7 @@
 //! Must not know how full a file system is, nor what a server was asked.
 
 use crate::host::Error;
-use crate::host::parse::{lines, quoted, words};
+use crate::host::parse::{lines, quoted};
 use std::borrow::Cow;
 use std::path::Path;
 
@@ -88,9 +88,10 @@ pub(super) fn parse(text: &[u8]) -> impl Iterator<Item = Result<Mount<'_>, Error
 /// on, which has met an error and does not call itself `ro` then.
 const READ_ONLY: [&[u8]; 2] = [b"ro", b"emergency_ro"];
 
-/// Reads `id parent major:minor root mount-point options [tags…] - kind device super-options`.
+/// Reads `id parent major:minor root mount-point options [tags…] - kind device super-options`. A single
+/// blank stands between two of them, since the device may be empty.
 fn parse_line<'a>(line: &'a [u8]) -> Option<Mount<'a>> {
-    let mut words = words(line);
+    let mut words = line.split(|&byte| byte == b' ');
     let number = std::str::from_utf8(words.nth(2)?).ok()?;
     let (major, minor) = number.split_once(':')?;
     if [major, minor].iter().any(|part| part.parse::<u32>().is_err()) {
@@ -149,6 +150,12 @@ mod tests {
         };
         assert_eq!(mounts[0], wanted);
         assert_eq!((&*mounts[1].mount_point, mounts[1].read_only), ("/run", false));
+    }
+
+    #[test]
+    fn a_device_may_be_empty() {
+        let mount = parse_line(b"1 0 0:5 / /x rw - tmpfs  ro,size=4k").unwrap();
+        assert_eq!((&*mount.device, &*mount.kind, mount.read_only), ("", "tmpfs", true));
     }
 
     #[test]
