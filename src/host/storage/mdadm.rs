@@ -4,11 +4,13 @@
 //! Must not know how `/proc/mdstat` is written: that is [`mdstat`](super::mdstat)'s.
 
 use super::mdstat::{Array, State, arrays};
-use crate::host::class::{Attribute, Class};
+use crate::host::class::Class;
+use crate::host::parse::{number, words};
 use crate::host::root::{KernelFile, Root};
 use crate::host::table::Table;
-use crate::host::{Builder, Collector, Entry, Error, NoOptions, Pass};
+use crate::host::{Builder, Collector, Entry, Error, NoOptions, Pass, if_there};
 use crate::metric::{Family, Labels};
+use std::path::Path;
 use std::sync::Arc;
 
 const DEVICE: &[&str] = &["device"];
@@ -21,6 +23,8 @@ const DISKS: Family =
     Family::gauge("node_md_disks", &["device", "state"], "Disks of the array, by their state.");
 const DEGRADED: Family =
     Family::gauge("node_md_degraded", DEVICE, "Disks that the array lacks to be whole.");
+const RAID_DISKS: Family =
+    Family::gauge("node_md_raid_disks", DEVICE, "Disks of the array as it is configured.");
 /// A family, and what an array has of it.
 type Shown = (Family, fn(&Array) -> u64);
 
@@ -36,16 +40,12 @@ const NUMBERS: [Shown; 3] = [
         |array| array.synced,
     ),
 ];
-static ATTRIBUTES: [Attribute; 1] = [Attribute {
-    file: "md/raid_disks",
-    family: Family::gauge("node_md_raid_disks", DEVICE, "Disks of the array as it is configured."),
-    scale: 1.0,
-}];
 static FAMILIES: [Family; 7] = {
-    let ([(a, _), (b, _), (c, _)], [attribute]) = (NUMBERS, &ATTRIBUTES);
-    [STATE, DISKS, a, b, c, attribute.family, DEGRADED]
+    let [(a, _), (b, _), (c, _)] = NUMBERS;
+    [STATE, DISKS, a, b, c, RAID_DISKS, DEGRADED]
 };
 
+/// The states that are shown. An array that is broken, or takes another shape, is in none of them.
 const STATES: [(&str, State); 5] = [
     ("active", State::Active),
     ("check", State::Check),
@@ -63,7 +63,7 @@ fn configure(options: toml::Deserializer<'_>) -> Result<Builder, toml::de::Error
         Box::new(Mdadm {
             mdstat: root.proc("mdstat"),
             arrays: Table::default(),
-            devices: Class::new(root.sysfs.join("block"), &ATTRIBUTES),
+            devices: Class::new(root.sysfs.join("block"), &[]),
         })
     }))
 }
@@ -84,8 +84,9 @@ struct Row {
 /// An array in sysfs.
 struct Device {
     labels: Labels,
-    /// Missing where an array has no redundancy to lose.
-    degraded: Option<KernelFile>,
+    raid_disks: KernelFile,
+    /// Not there while the array has no redundancy to lose.
+    degraded: KernelFile,
 }
 
 impl Row {
@@ -144,26 +145,89 @@ impl Mdadm {
 
     fn emit_devices(&mut self, pass: &mut Pass<'_>) -> Result<(), Error> {
         self.devices.update(|name, path| {
-            let is_array = name.starts_with("md") && path.join("md").exists();
-            let labels = Labels::new(&[("device", name)]);
-            let degraded = path.join("md/degraded");
-            let degraded = degraded.exists().then(|| KernelFile::new(degraded).single());
-            is_array.then(|| (labels.clone(), Device { labels, degraded }))
+            let folder = path.join("md");
+            let is_array = name.starts_with("md") && folder.exists();
+            is_array.then(|| (Labels::default(), Device::new(name, &folder)))
         })?;
-        self.devices.emit(pass.buffer, pass.batch);
+        pass.batch.begin(&RAID_DISKS);
+        for device in self.devices.devices_mut() {
+            if let Some(disks) = device.own.raid_disks.read_if_there(pass.buffer).and_then(disks) {
+                pass.batch.sample_with(&device.own.labels, disks);
+            }
+        }
         pass.batch.begin(&DEGRADED);
         for device in self.devices.devices_mut() {
-            let Device { labels, degraded } = &mut device.own;
-            let lacking = match degraded {
-                Some(file) => {
-                    file.read_if_there(pass.buffer).and_then(crate::host::parse::any_number)
-                }
-                None => Some(0.0),
+            let lacking = match if_there(device.own.degraded.read(pass.buffer)) {
+                Ok(text) => text.map_or(Some(0.0), disks),
+                Err(_) => None,
             };
             if let Some(lacking) = lacking {
-                pass.batch.sample_with(labels, lacking);
+                pass.batch.sample_with(&device.own.labels, lacking);
             }
         }
         Ok(())
+    }
+}
+
+impl Device {
+    fn new(name: &str, folder: &Path) -> Self {
+        let file = |name| KernelFile::new(folder.join(name)).single();
+        Self {
+            labels: Labels::new(&[("device", name)]),
+            raid_disks: file("raid_disks"),
+            degraded: file("degraded"),
+        }
+    }
+}
+
+/// A number of disks. While it changes, the former one stands behind it: `6 (4)`.
+fn disks(text: &[u8]) -> Option<f64> {
+    words(text.trim_ascii()).next().and_then(number)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::exposition::{Format, encode};
+    use crate::metric::Batch;
+    use std::time::{Duration, Instant};
+
+    #[test]
+    fn arrays_that_are_changed_while_they_run() {
+        let top = std::env::temp_dir().join(format!("musterd-mdadm-{}", std::process::id()));
+        let folder = top.join("block/md7/md");
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(top.join("mdstat"), "md7 : active raid0 sda[0]\n  9 blocks\n").unwrap();
+        let mut collector = Mdadm {
+            mdstat: KernelFile::new(top.join("mdstat")),
+            arrays: Table::default(),
+            devices: Class::new(top.join("block"), &[]),
+        };
+        let mut pass = || {
+            let (mut batch, mut buffer, mut out) = (Batch::new(), Vec::new(), Vec::new());
+            let deadline = Instant::now() + Duration::from_secs(9);
+            let mut pass = Pass { batch: &mut batch, buffer: &mut buffer, deadline };
+            collector.collect(&mut pass).unwrap();
+            encode(&batch, Format::Text, &mut out);
+            let text = String::from_utf8(out).unwrap();
+            let shown = |name: &str| {
+                let line = text.lines().find(|line| line.starts_with(name));
+                line.and_then(|line| line.rsplit(' ').next()).map(str::to_owned)
+            };
+            (shown("node_md_raid_disks"), shown("node_md_degraded"))
+        };
+        let text = |text: &str| Some(text.to_owned());
+        std::fs::write(folder.join("raid_disks"), "4\n").unwrap();
+        assert_eq!(pass(), (text("4"), text("0")));
+        std::fs::write(folder.join("raid_disks"), "6 (4)\n").unwrap();
+        std::fs::write(folder.join("degraded"), "1\n").unwrap();
+        assert_eq!(pass(), (text("6"), text("1")), "of another level now, and reshaped");
+        std::fs::remove_dir_all(&top).unwrap();
+    }
+
+    #[test]
+    fn numbers_of_disks() {
+        assert_eq!((disks(b"4\n"), disks(b"6 (4)\n")), (Some(4.0), Some(6.0)));
+        assert_eq!((disks(b""), disks(b"x"), disks(b"(4)")), (None, None, None));
     }
 }

@@ -20,6 +20,8 @@ pub(super) enum State {
     Recovering,
     Resync,
     Check,
+    /// It takes another shape: a level, or number of disks.
+    Reshape,
     /// It has lost more disks than it can do without.
     Broken,
 }
@@ -103,13 +105,12 @@ impl Array {
     }
 }
 
-/// What a line says that tells how far an array is, and the state it means. While it takes another
-/// shape (`reshape`), an array is as active as before.
+/// What a line says that tells how far an array is, and the state it means.
 const SYNC: [(&[u8], State); 4] = [
     (b"recovery", State::Recovering),
     (b"resync", State::Resync),
     (b"check", State::Check),
-    (b"reshape", State::Active),
+    (b"reshape", State::Reshape),
 ];
 
 /// Whether the line has `WORD=` or `WORD =`.
@@ -176,7 +177,7 @@ mod tests {
         assert_eq!(inactive.spare, 1);
         let grows =
             only("md7 : active raid5 sda[0]\n 9 blocks [3/3] [UUU]\n [>.] reshape = 1% (4/9)\n");
-        assert_eq!((grows.state, grows.synced), (State::Active, 4));
+        assert_eq!((grows.state, grows.synced), (State::Reshape, 4));
     }
 
     #[test]
