@@ -2,10 +2,10 @@
 //! `/proc/net/dev` and `/sys/class/net/<device>/statistics` (Documentation/networking/statistics.rst).
 //!
 //! Netlink knows the devices of the daemon's own network namespace alone. So where `/proc` is another
-//! one than the daemon's own, as in a container that has the host's mounted, its files are read. In
-//! their columns several of the kernel's counters are summed: `drop` is dropped and missed, `frame` is
-//! length, over, crc and frame errors, `carrier` is carrier, aborted, window and heartbeat errors;
-//! netlink has each by itself.
+//! one than the daemon's own, as in a container that has the host's mounted, its files are read. In some
+//! of their columns the kernel sums several of its counters, which netlink has each by itself
+//! (dev_seq_printf_stats() in net/core/net-procfs.c): here they are summed the same way.
+//!
 //! Must not know what kind of device one is.
 
 use super::addresses::{self, Addresses};
@@ -118,8 +118,25 @@ enum Source {
     File(KernelFile),
 }
 
-/// The columns of `/proc/net/dev` among the kernel's counters, and the one that it lacks.
-const PLACES: [usize; COLUMNS] = [2, 0, 4, 6, 14, 13, 21, 8, 3, 1, 5, 7, 18, 9, 17, 22];
+/// Which of the kernel's counters the columns of `/proc/net/dev` are sums of, and the one that it lacks.
+const PLACES: [&[usize]; COLUMNS] = [
+    &[2],
+    &[0],
+    &[4],
+    &[6, 15], // dropped, missed
+    &[14],
+    &[10, 11, 12, 13], // length, over, crc, frame
+    &[21],
+    &[8],
+    &[3],
+    &[1],
+    &[5],
+    &[7],
+    &[18],
+    &[9],
+    &[16, 17, 19, 20], // aborted, carrier, heartbeat, window
+    &[22],
+];
 const NO_HANDLER_PLACE: usize = 23;
 
 /// A device that is exposed.
@@ -190,8 +207,9 @@ impl Device {
     }
 
     fn take(&mut self, counters: &link_stats::Counters) {
-        for (value, place) in self.values.iter_mut().zip(PLACES) {
-            *value = counters.get(place).copied().unwrap_or_default();
+        for (value, places) in self.values.iter_mut().zip(PLACES) {
+            let summed = places.iter().filter_map(|place| counters.get(*place));
+            *value = summed.fold(0, |sum, count| sum.wrapping_add(*count));
         }
         self.no_handler = counters.get(NO_HANDLER_PLACE).map(|count| *count as f64);
     }
@@ -262,6 +280,28 @@ mod tests {
             [[1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16]]
         );
         assert!(values(b"").unwrap().is_empty());
+    }
+
+    #[test]
+    fn netlink_is_summed_as_the_file_is() {
+        let root = Root {
+            procfs: "/nonexistent".into(),
+            sysfs: "/nonexistent".into(),
+            rootfs: "/nonexistent".into(),
+            udev_data: "/nonexistent".into(),
+        };
+        let mut device = Device::new(&root, "eth0");
+        // A power of two each, so that a sum says what is in it.
+        let mut counters = [0; link_stats::COUNT];
+        counters.iter_mut().enumerate().for_each(|(place, count)| *count = 1 << place);
+        device.take(&counters);
+        let [.., drop, _, frame, _, _, _, _, _, _, _, _, carrier, _] = device.values;
+        assert_eq!(drop, 1 << 6 | 1 << 15);
+        assert_eq!(frame, 1 << 10 | 1 << 11 | 1 << 12 | 1 << 13);
+        assert_eq!(carrier, 1 << 16 | 1 << 17 | 1 << 19 | 1 << 20);
+        let all = device.values.iter().fold(0, |all, value| all | value);
+        assert_eq!((all, device.no_handler), ((1 << 23) - 1, Some(f64::from(1 << 23))));
+        device.take(&[u64::MAX; link_stats::COUNT]);
     }
 
     #[test]
