@@ -18,11 +18,11 @@ const fn counter(name: &'static str, help: &'static str) -> Family {
     Family::counter(name, PORT, help)
 }
 
-const COUNT: usize = 30;
-/// A counter's file, what it is multiplied with (data is counted in words of four bytes), and what it
-/// counts.
+const COUNT: usize = 60;
+/// A number's file, what it is multiplied with (data is counted in words of four bytes), and what it
+/// tells. Those of `hw_counters` are the driver's own; mlx5 has most of them.
 #[rustfmt::skip] // a table
-const COUNTERS: [(&str, f64, Family); COUNT] = [
+const NUMBERS: [(&str, f64, Family); COUNT] = [
     ("counters/link_downed", 1.0, counter("node_infiniband_link_downed_total", "Times the link went down.")),
     ("counters/link_error_recovery", 1.0, counter("node_infiniband_link_error_recovery_total", "Times the link recovered from an error.")),
     ("counters/multicast_rcv_packets", 1.0, counter("node_infiniband_multicast_packets_received_total", "Multicast packets received.")),
@@ -53,6 +53,36 @@ const COUNTERS: [(&str, f64, Family); COUNT] = [
     ("counters_ext/port_unicast_xmit_packets", 1.0, counter("node_infiniband_legacy_unicast_packets_transmitted_total", "Unicast packets sent, by the counters of older drivers.")),
     ("counters_ext/port_xmit_data_64", 4.0, counter("node_infiniband_legacy_data_transmitted_bytes_total", "Data sent, by the counters of older drivers.")),
     ("counters_ext/port_xmit_packets_64", 1.0, counter("node_infiniband_legacy_packets_transmitted_total", "Packets sent, by the counters of older drivers.")),
+    ("hw_counters/lifespan", 1e-3, Family::gauge("node_infiniband_lifespan_seconds", PORT, "Time for which the driver gives out the same counts.")),
+    ("hw_counters/duplicate_request", 1.0, counter("node_infiniband_duplicate_requests_packets_total", "Requests received that had been executed already.")),
+    ("hw_counters/implied_nak_seq_err", 1.0, counter("node_infiniband_implied_nak_seq_errors_total", "Answers received that were further on than the one that was due.")),
+    ("hw_counters/local_ack_timeout_err", 1.0, counter("node_infiniband_local_ack_timeout_errors_total", "Times an acknowledgement was waited for in vain, and the packets sent again.")),
+    ("hw_counters/np_cnp_sent", 1.0, counter("node_infiniband_np_cnp_packets_sent_total", "Notices of congestion sent.")),
+    ("hw_counters/np_ecn_marked_roce_packets", 1.0, counter("node_infiniband_np_ecn_marked_roce_packets_received_total", "RoCE packets received that were marked for congestion.")),
+    ("hw_counters/out_of_buffer", 1.0, counter("node_infiniband_out_of_buffer_drops_total", "Packets dropped since the receive queue was empty.")),
+    ("hw_counters/out_of_sequence", 1.0, counter("node_infiniband_out_of_sequence_packets_received_total", "Packets received out of order.")),
+    ("hw_counters/packet_seq_err", 1.0, counter("node_infiniband_packet_sequence_errors_total", "Refusals received for packets out of order, which were sent again.")),
+    ("hw_counters/req_cqe_error", 1.0, counter("node_infiniband_req_cqes_errors_total", "Requests that ended with an error at the one who asked.")),
+    ("hw_counters/req_cqe_flush_error", 1.0, counter("node_infiniband_req_cqes_flush_errors_total", "Requests that were flushed with an error at the one who asked.")),
+    ("hw_counters/req_remote_access_errors", 1.0, counter("node_infiniband_req_remote_access_errors_total", "Requests that the other side did not permit.")),
+    ("hw_counters/req_remote_invalid_request", 1.0, counter("node_infiniband_req_remote_invalid_request_errors_total", "Requests that the other side called invalid.")),
+    ("hw_counters/resp_cqe_error", 1.0, counter("node_infiniband_resp_cqes_errors_total", "Requests that ended with an error at the one who answers.")),
+    ("hw_counters/resp_cqe_flush_error", 1.0, counter("node_infiniband_resp_cqes_flush_errors_total", "Requests that were flushed with an error at the one who answers.")),
+    ("hw_counters/resp_local_length_error", 1.0, counter("node_infiniband_resp_local_length_errors_total", "Requests received that had a wrong length.")),
+    ("hw_counters/resp_remote_access_errors", 1.0, counter("node_infiniband_resp_remote_access_errors_total", "Requests received that were not permitted.")),
+    ("hw_counters/rnr_nak_retry_err", 1.0, counter("node_infiniband_rnr_nak_retry_packets_received_total", "Refusals received since the other side was not ready, after which it was asked again.")),
+    ("hw_counters/roce_adp_retrans", 1.0, counter("node_infiniband_roce_adp_retransmits_total", "Adaptive retransmissions of RoCE.")),
+    ("hw_counters/roce_adp_retrans_to", 1.0, counter("node_infiniband_roce_adp_retransmits_timeout_total", "Times adaptive retransmission of RoCE ran out of time.")),
+    ("hw_counters/roce_slow_restart", 1.0, counter("node_infiniband_roce_slow_restart_used_total", "Times slow restart of RoCE was used.")),
+    ("hw_counters/roce_slow_restart_cnps", 1.0, counter("node_infiniband_roce_slow_restart_cnps_total", "Notices of congestion that slow restart of RoCE made.")),
+    ("hw_counters/roce_slow_restart_trans", 1.0, counter("node_infiniband_roce_slow_restart_total", "Times RoCE went over to slow restart.")),
+    ("hw_counters/rp_cnp_handled", 1.0, counter("node_infiniband_rp_cnp_packets_handled_total", "Notices of congestion received by which sending was slowed down.")),
+    ("hw_counters/rp_cnp_ignored", 1.0, counter("node_infiniband_rp_cnp_ignored_packets_received_total", "Notices of congestion received and ignored.")),
+    ("hw_counters/rx_atomic_requests", 1.0, counter("node_infiniband_rx_atomic_requests_total", "Atomic requests received.")),
+    ("hw_counters/rx_dct_connect", 1.0, counter("node_infiniband_rx_dct_connect_requests_total", "Requests for a dynamic connection received.")),
+    ("hw_counters/rx_icrc_encapsulated", 1.0, counter("node_infiniband_rx_icrc_encapsulated_errors_total", "RoCE packets received with a wrong checksum.")),
+    ("hw_counters/rx_read_requests", 1.0, counter("node_infiniband_rx_read_requests_total", "Requests to read received.")),
+    ("hw_counters/rx_write_requests", 1.0, counter("node_infiniband_rx_write_requests_total", "Requests to write received.")),
 ];
 const STATE: usize = COUNT;
 const PHYSICAL_STATE: usize = COUNT + 1;
@@ -65,10 +95,10 @@ static FAMILIES: [Family; COUNT + 4] = {
         "What the adapter is; always 1.",
     );
     let mut families = [info; COUNT + 4];
-    let (mut rest, mut counters): (&mut [Family], &[_]) = (&mut families, &COUNTERS);
-    while let ([family, families @ ..], [(.., own), more @ ..]) = (rest, counters) {
+    let (mut rest, mut numbers): (&mut [Family], &[_]) = (&mut families, &NUMBERS);
+    while let ([family, families @ ..], [(.., own), more @ ..]) = (rest, numbers) {
         *family = *own;
-        (rest, counters) = (families, more);
+        (rest, numbers) = (families, more);
     }
     let [.., state, physical, rate, _] = &mut families;
     *state = Family::gauge("node_infiniband_state_id", PORT, "State of the port: 4 is active.");
@@ -121,7 +151,7 @@ fn look(device: &str, path: &Path, found: &mut Found) {
         let path = path.join("ports").join(port);
         let labels = Labels::new(&[("device", device), ("port", &port.to_string_lossy())]);
         // `N/A (no PMA)` is no number, and left out.
-        for (place, (file, scale, _)) in COUNTERS.iter().enumerate() {
+        for (place, (file, scale, _)) in NUMBERS.iter().enumerate() {
             found.file(place, &labels, path.join(file), *scale);
         }
         found.parsed(STATE, &labels, path.join("state"), state);
@@ -135,9 +165,9 @@ fn state(text: &[u8]) -> Option<f64> {
     number(text.split(|byte| *byte == b':').next()?)
 }
 
-/// `40 Gb/sec (4X QDR)`
+/// `40 Gb/sec (4X QDR)`, or without what is in brackets.
 fn rate(text: &[u8]) -> Option<f64> {
-    let mut words = words(text);
+    let mut words = words(text.trim_ascii());
     let (speed, unit) = (decimal(words.next()?)?, words.next()?);
     (unit == b"Gb/sec").then_some(speed * 1e9 / 8.0)
 }
@@ -150,6 +180,7 @@ mod tests {
     fn states_and_rates() {
         assert_eq!((state(b"4: ACTIVE\n"), state(b"ACTIVE"), state(b"")), (Some(4.0), None, None));
         assert_eq!(rate(b"2.5 Gb/sec (1X SDR)"), Some(312_500_000.0));
+        assert_eq!(rate(b"100 Gb/sec\n"), Some(12_500_000_000.0));
         assert_eq!((rate(b"40"), rate(b"x Gb/sec"), rate(b"1 Mb/sec")), (None, None, None));
     }
 }
