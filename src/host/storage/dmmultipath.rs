@@ -3,9 +3,10 @@
 //!
 //! Must not know what is read and written.
 
-use crate::host::class::{Attribute, Class, Text};
+use crate::host::class::{Class, Text};
 use crate::host::directory::Directory;
-use crate::host::root::{Root, read_once};
+use crate::host::parse::number;
+use crate::host::root::{KernelFile, Root};
 use crate::host::table::Table;
 use crate::host::{Builder, Collector, Entry, Error, NoOptions, Pass};
 use crate::metric::{Family, Labels};
@@ -16,11 +17,8 @@ use std::sync::Arc;
 const DEVICE: &[&str] = &["device", "sysfs_name"];
 /// Sizes of block devices are in sectors of this size.
 const SECTOR: f64 = 512.0;
-static ATTRIBUTES: [Attribute; 1] = [Attribute {
-    file: "size",
-    family: Family::gauge("node_dmmultipath_device_size_bytes", DEVICE, "Size of the disk."),
-    scale: SECTOR,
-}];
+const SIZE: Family =
+    Family::gauge("node_dmmultipath_device_size_bytes", DEVICE, "Size of the disk.");
 const INFO: Family = Family::gauge(
     "node_dmmultipath_device_info",
     &["device", "sysfs_name", "uuid"],
@@ -39,8 +37,8 @@ const STATE: Family = Family::gauge(
     "The state of a path, as its driver names it; always 1.",
 );
 static FAMILIES: [Family; 7] = {
-    let ([a, b, c], [size]) = (PATHS, &ATTRIBUTES);
-    [size.family, INFO, ACTIVE, a, b, c, STATE]
+    let [a, b, c] = PATHS;
+    [SIZE, INFO, ACTIVE, a, b, c, STATE]
 };
 /// What the UUID of such a disk begins with.
 const PREFIX: &str = "mpath-";
@@ -55,7 +53,7 @@ fn configure(options: toml::Deserializer<'_>) -> Result<Builder, toml::de::Error
     let _: NoOptions = serde::Deserialize::deserialize(options)?;
     Ok(Arc::new(|root: &Arc<Root>| {
         let blocks = root.sysfs.join("block");
-        Box::new(DmMultipath { disks: Class::new(blocks.clone(), &ATTRIBUTES), blocks })
+        Box::new(DmMultipath { disks: Class::new(blocks.clone(), &[]), blocks })
     }))
 }
 
@@ -64,10 +62,16 @@ struct DmMultipath {
     disks: Class<Disk>,
 }
 
+/// A disk of the device mapper, which may be another one of the same number, or have another name, at the
+/// next pass.
 struct Disk {
-    name: String,
+    sysfs_name: String,
+    uuid: Text,
+    name: Text,
     labels: Labels,
     info: Labels,
+    size: KernelFile,
+    bytes: Option<f64>,
     suspended: Text,
     slaves: Directory,
     paths: Table<(String, Text)>,
@@ -75,38 +79,44 @@ struct Disk {
 
 impl Collector for DmMultipath {
     fn collect(&mut self, pass: &mut Pass<'_>) -> Result<(), Error> {
-        self.disks.update(Disk::new)?;
-        if self.disks.devices().next().is_none() {
-            return Ok(());
-        }
+        self.disks.update(|name, path| {
+            name.starts_with("dm-").then(|| (Labels::default(), Disk::new(name, path)))
+        })?;
         for disk in self.disks.devices_mut() {
             disk.own.read(&self.blocks, pass.buffer);
         }
-        self.disks.emit(pass.buffer, pass.batch);
-        pass.batch.begin(&INFO);
-        for disk in self.disks.devices() {
-            pass.batch.sample_with(&disk.own.info, 1.0);
-        }
-        pass.batch.begin(&ACTIVE);
-        for disk in self.disks.devices() {
-            let is_active = disk.own.suspended.shown() != "1";
-            pass.batch.sample_with(&disk.own.labels, f64::from(u8::from(is_active)));
-        }
-        for (index, family) in PATHS.iter().enumerate() {
-            pass.batch.begin(family);
-            for disk in self.disks.devices() {
-                let (all, working) = disk.own.count();
-                let counts = [all, working, all - working];
-                let count = counts.get(index).copied().unwrap_or_default();
-                pass.batch.sample_with(&disk.own.labels, count as f64);
+        let disks = || self.disks.devices().map(|disk| &disk.own).filter(|disk| disk.is_shown());
+        let batch = &mut *pass.batch;
+        batch.begin(&SIZE);
+        for disk in disks() {
+            if let Some(bytes) = disk.bytes {
+                batch.sample_with(&disk.labels, bytes);
             }
         }
-        pass.batch.begin(&STATE);
-        for disk in self.disks.devices() {
-            for (path, state) in disk.own.paths.rows() {
+        batch.begin(&INFO);
+        for disk in disks() {
+            batch.sample_with(&disk.info, 1.0);
+        }
+        batch.begin(&ACTIVE);
+        for disk in disks() {
+            let is_active = disk.suspended.shown() != "1";
+            batch.sample_with(&disk.labels, f64::from(u8::from(is_active)));
+        }
+        for (index, family) in PATHS.iter().enumerate() {
+            batch.begin(family);
+            for disk in disks() {
+                let (all, working) = disk.count();
+                let counts = [all, working, all - working];
+                let count = counts.get(index).copied().unwrap_or_default();
+                batch.sample_with(&disk.labels, count as f64);
+            }
+        }
+        batch.begin(&STATE);
+        for disk in disks() {
+            for (path, state) in disk.paths.rows() {
                 let labels =
-                    [("device", disk.own.name.as_str()), ("path", path), ("state", state.shown())];
-                pass.batch.sample(&labels, 1.0);
+                    [("device", disk.name.shown()), ("path", path), ("state", state.shown())];
+                batch.sample(&labels, 1.0);
             }
         }
         Ok(())
@@ -114,26 +124,38 @@ impl Collector for DmMultipath {
 }
 
 impl Disk {
-    fn new(sysfs_name: &str, path: &Path) -> Option<(Labels, Self)> {
-        let text = |file: &str| {
-            let text = read_once(&path.join(file)).ok()?;
-            Some(String::from_utf8_lossy(&text).into_owned())
-        };
-        let uuid = text("dm/uuid").filter(|uuid| uuid.starts_with(PREFIX))?;
-        let name = text("dm/name")?;
-        let labels = Labels::new(&[("device", &name), ("sysfs_name", sysfs_name)]);
-        let disk = Self {
-            info: Labels::new(&[("device", &name), ("sysfs_name", sysfs_name), ("uuid", &uuid)]),
-            name,
-            labels: labels.clone(),
+    fn new(sysfs_name: &str, path: &Path) -> Self {
+        Self {
+            sysfs_name: sysfs_name.to_owned(),
+            uuid: Text::new(path.join("dm/uuid")),
+            name: Text::new(path.join("dm/name")),
+            labels: Labels::default(),
+            info: Labels::default(),
+            size: KernelFile::new(path.join("size")).single(),
+            bytes: None,
             suspended: Text::new(path.join("dm/suspended")),
             slaves: Directory::new(path.join("slaves")),
             paths: Table::default(),
-        };
-        Some((labels, disk))
+        }
+    }
+
+    /// Whether it is reached by several paths, as it was read last.
+    fn is_shown(&self) -> bool {
+        self.uuid.shown().starts_with(PREFIX) && !self.name.shown().is_empty()
     }
 
     fn read(&mut self, blocks: &Path, buffer: &mut Vec<u8>) {
+        self.uuid.read(buffer);
+        self.name.read(buffer);
+        if !self.is_shown() {
+            return;
+        }
+        let (device, sysfs_name) =
+            (("device", self.name.shown()), ("sysfs_name", self.sysfs_name.as_str()));
+        self.labels.set(&[device, sysfs_name]);
+        self.info.set(&[device, sysfs_name, ("uuid", self.uuid.shown())]);
+        let sectors = self.size.read_if_there(buffer).and_then(|text| number(text.trim_ascii()));
+        self.bytes = sectors.map(|sectors| sectors * SECTOR);
         self.suspended.read(buffer);
         self.paths.begin();
         if let Ok(names) = self.slaves.list() {
@@ -156,5 +178,50 @@ impl Disk {
     fn count(&self) -> (usize, usize) {
         let works = |(_, state): &&(String, Text)| WORKING.contains(&state.shown());
         (self.paths.rows().count(), self.paths.rows().filter(works).count())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::exposition::{Format, encode};
+    use crate::metric::Batch;
+    use std::time::{Duration, Instant};
+
+    #[test]
+    fn disks_are_named_as_they_are_now() {
+        let top = std::env::temp_dir().join(format!("musterd-dmmultipath-{}", std::process::id()));
+        for folder in ["dm-0/dm", "dm-1/dm", "sda"] {
+            std::fs::create_dir_all(top.join(folder)).unwrap();
+        }
+        let write = |file: &str, text: &str| std::fs::write(top.join(file), text).unwrap();
+        write("dm-0/dm/uuid", "mpath-1\n");
+        write("dm-0/dm/name", "a\n");
+        write("dm-1/dm/uuid", "LVM-1\n");
+        write("dm-1/dm/name", "b\n");
+        let disks = Class::new(top.clone(), &[]);
+        let mut collector = DmMultipath { blocks: top.clone(), disks };
+        let mut pass = || {
+            let (mut batch, mut buffer, mut out) = (Batch::new(), Vec::new(), Vec::new());
+            let deadline = Instant::now() + Duration::from_secs(9);
+            let mut pass = Pass { batch: &mut batch, buffer: &mut buffer, deadline };
+            collector.collect(&mut pass).unwrap();
+            encode(&batch, Format::Text, &mut out);
+            let text = String::from_utf8(out).unwrap();
+            let infos =
+                text.lines().filter(|line| line.starts_with("node_dmmultipath_device_info"));
+            infos.map(str::to_owned).collect::<Vec<_>>()
+        };
+        let info = |device: &str, sysfs: &str, uuid: &str| {
+            let labels = format!(r#"device="{device}",sysfs_name="{sysfs}",uuid="{uuid}""#);
+            format!("node_dmmultipath_device_info{{{labels}}} 1")
+        };
+        assert_eq!(pass(), [info("a", "dm-0", "mpath-1")]);
+        write("dm-0/dm/name", "c\n");
+        write("dm-1/dm/uuid", "mpath-2\n");
+        assert_eq!(pass(), [info("c", "dm-0", "mpath-1"), info("b", "dm-1", "mpath-2")]);
+        write("dm-0/dm/uuid", "CRYPT-1\n");
+        assert_eq!(pass(), [info("b", "dm-1", "mpath-2")]);
+        std::fs::remove_dir_all(&top).unwrap();
     }
 }
