@@ -105,7 +105,7 @@ fn configure(options: toml::Deserializer<'_>) -> Result<Builder, toml::de::Error
 struct Ethtool {
     devices: Directory,
     filter: Filter,
-    /// Of the names that the drivers have.
+    /// Of the drivers' names, sanitized.
     metrics_include: Pattern,
     socket: Option<OwnedFd>,
     gathered: Gathered,
@@ -182,6 +182,7 @@ fn gather(
     ];
     gathered.add(INFO, &labels, 1.0);
     for (counter, value) in statistics(socket.as_fd(), name, found.statistics)? {
+        let counter = sanitized(&counter);
         if !metrics_include.is_set() || metrics_include.matches(&counter) {
             let shown = shown(&counter);
             gathered.add_named(COUNTER, shown.as_bytes(), &[("device", name)], value as f64);
@@ -190,20 +191,29 @@ fn gather(
     Ok(())
 }
 
-/// A counter's name in a family's: lower case, with words for `rx` and `tx`. (A part that follows
+/// A counter's name with nothing but letters, digits and underscores: one of these stands for each run of
+/// other characters and the underscores around it.
+fn sanitized(name: &str) -> String {
+    let is_other = |c: char| !c.is_ascii_alphanumeric() && c != '_';
+    let (mut clean, mut rest) = (String::new(), name);
+    while let Some((before, others)) = rest.find(is_other).and_then(|at| rest.split_at_checked(at))
+    {
+        clean.push_str(before.trim_end_matches('_'));
+        clean.push('_');
+        rest = others.trim_start_matches(is_other).trim_start_matches('_');
+    }
+    clean + rest
+}
+
+/// A counter's sanitized name in a family's: lower case, with words for `rx` and `tx`. (A part that follows
 /// one that has been replaced stays as it is, as it always has.)
 fn shown(name: &str) -> String {
-    let clean: String = name
-        .trim()
-        .to_lowercase()
-        .chars()
-        .map(|c| if c.is_ascii_alphanumeric() { c } else { '_' })
-        .collect();
-    if let Some((_, known)) = COMMON.iter().find(|(known, _)| *known == clean) {
+    if let Some((_, known)) = COMMON.iter().find(|(known, _)| *known == name) {
         return (*known).to_owned();
     }
+    let clean = name.to_lowercase().trim_start_matches('_').to_owned();
     let replaced = [("rx", "received"), ("tx", "transmitted")];
-    let named = replaced.iter().fold(clean, |text, (short, long)| {
+    replaced.iter().fold(clean, |text, (short, long)| {
         let mut parts = text.split('_').map(str::to_owned).collect::<Vec<_>>();
         let mut was_replaced = false;
         for part in &mut parts {
@@ -213,13 +223,25 @@ fn shown(name: &str) -> String {
             }
         }
         parts.join("_")
-    });
-    named.trim_matches('_').to_owned()
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn runs_of_other_characters_become_one_underscore() {
+        for (name, wanted) in [
+            ("a_ - _b", "a_b"),
+            ("a__-_-b", "a__b"),
+            ("__a__", "__a__"),
+            ("[1]", "_1_"),
+            ("é", "_"),
+        ] {
+            assert_eq!(sanitized(name), wanted);
+        }
+    }
 
     #[test]
     fn names_are_shown_as_they_always_have_been() {
@@ -231,9 +253,12 @@ mod tests {
             ("tx0_tx_timeouts", "tx0_transmitted_timeouts"),
             ("rx_bytes", "received_bytes_total"),
             ("Port.TX-errors", "port_transmitted_errors"),
-            ("  [3]: x", "3___x"),
+            ("RX_bytes", "received_bytes"),
+            ("  [3]: x", "3_x"),
+            ("rx-drops ", "received_drops_"),
+            ("__tx__", "transmitted__"),
         ] {
-            assert_eq!(shown(name), wanted);
+            assert_eq!(shown(&sanitized(name)), wanted);
         }
     }
 }
