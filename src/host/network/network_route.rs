@@ -60,7 +60,7 @@ struct Route {
     gateway: String,
     source: String,
     priority: u32,
-    protocol: String,
+    protocol: &'static str,
     /// Only where there are several hops.
     weight: String,
 }
@@ -96,7 +96,7 @@ impl NetworkRoute {
                 ("device", &name),
                 ("gw", &route.gateway),
                 ("priority", &route.priority.to_string()),
-                ("proto", &route.protocol),
+                ("proto", route.protocol),
                 ("src", &route.source),
                 ("weight", &route.weight),
             ];
@@ -161,9 +161,9 @@ fn address(family: u8, bytes: &[u8]) -> Option<IpAddr> {
     }
 }
 
-/// Who made the route (/etc/iproute2/rt_protos).
-fn name(protocol: u8) -> String {
-    let known = match protocol {
+/// Who made the route (linux/rtnetlink.h), of those that node_exporter knows.
+fn name(protocol: u8) -> &'static str {
+    match protocol {
         0 => "unspec",
         1 => "redirect",
         2 => "kernel",
@@ -179,16 +179,14 @@ fn name(protocol: u8) -> String {
         15 => "ntk",
         16 => "dhcp",
         17 => "mrouted",
-        18 => "keepalived",
         42 => "babel",
         186 => "bgp",
         187 => "isis",
         188 => "ospf",
         189 => "rip",
         192 => "eigrp",
-        other => return other.to_string(),
-    };
-    known.to_owned()
+        _ => "unknown",
+    }
 }
 
 #[cfg(test)]
@@ -216,11 +214,12 @@ mod tests {
             destination: "10.0.7.0/24".to_owned(),
             gateway: "10.0.0.1".to_owned(),
             priority: 100,
-            protocol: "boot".to_owned(),
+            protocol: "boot",
             ..Route::default()
         };
         assert_eq!(routes, [wanted]);
         assert_eq!(parse(&message(3, &attributes), &mut routes), None);
+        assert_eq!((name(2), name(18), name(200)), ("kernel", "unknown", "unknown"));
     }
 
     #[test]
