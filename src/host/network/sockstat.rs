@@ -3,9 +3,9 @@
 //! Must not know about single sockets.
 
 use super::net;
-use crate::host::parse::{integer, lines, quoted, words};
+use crate::host::parse::{lines, number, quoted, words};
 use crate::host::root::{KernelFile, Root};
-use crate::host::{Builder, Collector, Entry, Error, NoOptions, Pass};
+use crate::host::{Builder, Collector, Entry, Error, NoOptions, Pass, if_there};
 use crate::metric::{Batch, Family};
 use std::sync::Arc;
 
@@ -32,22 +32,18 @@ struct SockStat {
 
 impl Collector for SockStat {
     fn collect(&mut self, pass: &mut Pass<'_>) -> Result<(), Error> {
-        let mut found = false;
         for file in &mut self.files {
-            // A kernel without IPv6 has no sockstat6.
-            match file.read(pass.buffer) {
-                Ok(text) => emit(text, self.page_size, &mut self.name, pass.batch)?,
-                Err(Error::NoData(_)) => continue,
-                Err(error) => return Err(error),
+            // A kernel without IPv6 has no sockstat6, one without IP none of them.
+            if let Some(text) = if_there(file.read(pass.buffer))? {
+                emit(text, self.page_size, &mut self.name, pass.batch)?;
             }
-            found = true;
         }
-        if found { Ok(()) } else { Err(Error::NoData("no sockstat and no sockstat6".into())) }
+        Ok(())
     }
 }
 
 /// Emits every `name value` pair of every line `PROTOCOL: name value name value …`. Memory that
-/// the kernel counts in pages (`mem`) is given in bytes, too.
+/// the kernel counts in pages (`mem`) is given in bytes, too; its count may be below zero for a while.
 fn emit(text: &[u8], page_size: usize, name: &mut Vec<u8>, batch: &mut Batch) -> Result<(), Error> {
     for line in lines(text) {
         let unreadable = || {
@@ -57,7 +53,7 @@ fn emit(text: &[u8], page_size: usize, name: &mut Vec<u8>, batch: &mut Batch) ->
         let protocol = words.next().and_then(|word| word.strip_suffix(b":"));
         let protocol = protocol.ok_or_else(unreadable)?;
         while let Some(field) = words.next() {
-            let value = words.next().and_then(integer).ok_or_else(unreadable)? as f64;
+            let value = words.next().and_then(number).ok_or_else(unreadable)?;
             name.clear();
             name.extend_from_slice(protocol);
             name.push(b'_');
@@ -93,6 +89,8 @@ mod tests {
         let wanted = "node_sockstat_sockets_used 5 node_sockstat_TCP_inuse 3 \
             node_sockstat_TCP_mem 2 node_sockstat_TCP_mem_bytes 8192";
         assert_eq!(shown, wanted);
+        let below = text(b"UDP: mem -1\n").unwrap();
+        assert_eq!(below, "node_sockstat_UDP_mem -1 node_sockstat_UDP_mem_bytes -4096");
         assert_eq!(text(b"").unwrap(), "");
     }
 
