@@ -93,6 +93,9 @@ impl Collector for Bcachefs {
         self.systems.update(|uuid, path| {
             path.is_dir().then(|| (Labels::default(), System::new(uuid, path)))
         })?;
+        if self.systems.devices().next().is_none() {
+            return Err(Error::NoData("no file system of bcachefs is mounted".into()));
+        }
         self.gathered.clear();
         for system in self.systems.devices_mut() {
             system.own.gather(pass.buffer, &mut self.gathered);
@@ -278,6 +281,21 @@ fn field(line: &[u8]) -> Option<(std::borrow::Cow<'_, str>, f64)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::metric::Batch;
+    use std::time::{Duration, Instant};
+
+    #[test]
+    fn the_driver_without_a_file_system_has_no_data() {
+        let top = std::env::temp_dir().join(format!("musterd-bcachefs-{}", std::process::id()));
+        std::fs::create_dir_all(&top).unwrap();
+        let systems = Class::new(top.clone(), &[]);
+        let mut collector = Bcachefs { systems, gathered: Gathered::default() };
+        let deadline = Instant::now() + Duration::from_secs(9);
+        let (batch, buffer) = (&mut Batch::new(), &mut Vec::new());
+        let collected = collector.collect(&mut Pass { batch, buffer, deadline });
+        std::fs::remove_dir_all(&top).unwrap();
+        assert!(matches!(collected, Err(Error::NoData(_))), "{collected:?}");
+    }
 
     #[test]
     fn errors_are_those_since_creation() {
