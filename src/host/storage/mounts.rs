@@ -37,6 +37,7 @@ impl<T> OfHost<T> {
 /// A line of the file.
 #[derive(Debug, PartialEq)]
 pub(super) struct Mount<'a> {
+    /// As it is written there: node_exporter, too, leaves a blank as `\040`.
     pub(super) device: Cow<'a, str>,
     /// As the process sees it whose file it is.
     pub(super) mount_point: Cow<'a, str>,
@@ -101,7 +102,7 @@ fn parse_line<'a>(line: &'a [u8]) -> Option<Mount<'a>> {
     let options = words.next()?;
     words.find(|word| *word == b"-")?;
     let kind = String::from_utf8_lossy(words.next()?);
-    let device = unescape(words.next()?);
+    let device = String::from_utf8_lossy(words.next()?);
     let super_options = words.next().unwrap_or_default();
     let each = |options: &'a [u8]| options.split(|&byte| byte == b',');
     let read_only =
@@ -156,6 +157,12 @@ mod tests {
     fn a_device_may_be_empty() {
         let mount = parse_line(b"1 0 0:5 / /x rw - tmpfs  ro,size=4k").unwrap();
         assert_eq!((&*mount.device, &*mount.kind, mount.read_only), ("", "tmpfs", true));
+    }
+
+    #[test]
+    fn only_the_mount_point_is_unescaped() {
+        let mount = parse_line(b"1 0 0:5 / /a\\040b rw - cifs //srv/c\\040d rw").unwrap();
+        assert_eq!((&*mount.device, &*mount.mount_point), ("//srv/c\\040d", "/a b"));
     }
 
     #[test]
