@@ -4,7 +4,7 @@
 //! Must not know about file systems but what udev says of a device's contents.
 
 use super::udev::Properties;
-use crate::host::parse::{integer, lines, number, quoted, split_after, words};
+use crate::host::parse::{decimal, integer, lines, quoted, split_after, words};
 use crate::host::pattern::{Filter, Pattern};
 use crate::host::root::{KernelFile, Root, read_once};
 use crate::host::table::Table;
@@ -129,7 +129,8 @@ const UNITS: [Unit; 17] = [
     One,
     Milliseconds,
 ];
-/// Lines with fewer columns are those of partitions before 2.6.25, which meant something else.
+/// Lines with fewer columns are those of partitions before 2.6.25, which meant something else: nothing is
+/// shown of these.
 const FEWEST: usize = 11;
 
 /// What only ATA disks have: the udev property, and what it is exposed as.
@@ -252,7 +253,8 @@ fn emit(disks: &Table<Option<Disk>>, batch: &mut Batch) {
             }
         }
     }
-    let identities = || disks.rows().flatten().map(|disk| (disk, &disk.identity));
+    let shown = || disks.rows().flatten().filter(|disk| disk.columns > 0);
+    let identities = || shown().map(|disk| (disk, &disk.identity));
     batch.begin(&INFO);
     for (_, identity) in identities() {
         batch.sample_with(&identity.info, 1.0);
@@ -359,15 +361,16 @@ impl Identity {
         let is_ata = udev.get("ID_ATA").is_some();
         self.ata = ATA
             .each_ref()
-            .map(|(property, _)| udev.get(property).filter(|_| is_ata).and_then(number));
+            .map(|(property, _)| udev.get(property).filter(|_| is_ata).and_then(decimal));
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::exposition::{Format, encode};
 
-    fn rows(text: &[u8]) -> Result<Vec<(usize, u64)>, Error> {
+    fn table(text: &[u8]) -> Result<Table<Option<Disk>>, Error> {
         let root = Root {
             procfs: "/nonexistent".into(),
             sysfs: "/nonexistent".into(),
@@ -383,7 +386,36 @@ mod tests {
                 identity: Identity::new(&root, line.major, line.minor, "x"),
             })
         })?;
-        Ok(disks.rows().flatten().map(|disk| (disk.columns, disk.values[0])).collect())
+        Ok(disks)
+    }
+
+    fn rows(text: &[u8]) -> Result<Vec<(usize, u64)>, Error> {
+        let row = |disk: &Disk| (disk.columns, disk.values[0]);
+        Ok(table(text)?.rows().flatten().map(row).collect())
+    }
+
+    #[test]
+    fn nothing_is_shown_of_a_line_that_is_too_short() {
+        let shown = |text: &[u8]| {
+            let (mut batch, mut out) = (Batch::new(), Vec::new());
+            emit(&table(text).unwrap(), &mut batch);
+            encode(&batch, Format::Text, &mut out);
+            String::from_utf8(out).unwrap()
+        };
+        assert_eq!(shown(b"8 1 sda1 6 2 3 4\n"), "");
+        assert!(shown(b"8 0 sda 5 1 1 1 1 1 1 1 1 1 1\n").contains("node_disk_info"));
+    }
+
+    #[test]
+    fn numbers_of_ata_disks_may_have_fractions() {
+        let top = std::env::temp_dir().join(format!("musterd-diskstats-{}", std::process::id()));
+        std::fs::write(&top, "E:ID_ATA=1\nE:ID_ATA_ROTATION_RATE_RPM=7200.5\n").unwrap();
+        let udev = Properties::read(&top);
+        std::fs::remove_file(&top).unwrap();
+        let mut disks = table(b"8 0 sda 5 1 1 1 1 1 1 1 1 1 1\n").unwrap();
+        let identity = &mut disks.rows_mut().flatten().next().unwrap().identity;
+        identity.render(&udev);
+        assert_eq!(identity.ata, [None, None, Some(7200.5)]);
     }
 
     #[test]
