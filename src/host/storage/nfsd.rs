@@ -121,7 +121,31 @@ fn requests(counts: &Keyed, batch: &mut Batch) {
             }
         }
     }
-    if let Some(count) = counts.get("wdeleg_getattr", 0) {
-        batch.sample(&[("method", "WdelegGetattr"), ("proto", "4")], count);
+    // An older kernel does not count it.
+    let count = counts.get("wdeleg_getattr", 0).unwrap_or(0.0);
+    batch.sample(&[("method", "WdelegGetattr"), ("proto", "4")], count);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::exposition::{Format, encode};
+    use std::path::Path;
+
+    #[test]
+    fn what_an_older_kernel_does_not_count_is_0() {
+        let mut counts = Keyed::new(KEYS);
+        counts.update(b"proc2 2 7 8\n", Path::new("nfsd")).unwrap();
+        let (mut batch, mut out) = (Batch::new(), Vec::new());
+        requests(&counts, &mut batch);
+        encode(&batch, Format::Text, &mut out);
+        let text = String::from_utf8(out).unwrap();
+        for (method, proto, count) in
+            [("GetAttr", "2", 8), ("SetAttr", "2", 0), ("WdelegGetattr", "4", 0)]
+        {
+            let labels = format!(r#"method="{method}",proto="{proto}""#);
+            let wanted = format!("node_nfsd_requests_total{{{labels}}} {count}\n");
+            assert!(text.contains(&wanted), "no {wanted} in {text}");
+        }
     }
 }
