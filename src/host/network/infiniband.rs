@@ -5,9 +5,10 @@
 
 use crate::host::directory::Directory;
 use crate::host::parse::{decimal, number, words};
+use crate::host::pattern::{Filter, Pattern};
 use crate::host::readings::{Found, Readings, Value};
 use crate::host::root::Root;
-use crate::host::{Builder, Collector, Entry, Error, NoOptions, Pass};
+use crate::host::{Builder, Collector, Entry, Error, Pass};
 use crate::metric::{Family, Labels};
 use std::path::Path;
 use std::sync::Arc;
@@ -118,20 +119,35 @@ static FAMILIES: [Family; COUNT + 4] = {
 /// The collector's line in the list.
 pub(super) const ENTRY: Entry = Entry { name: "infiniband", families: &FAMILIES, parse: configure };
 
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Options {
+    device_include: Pattern,
+    device_exclude: Pattern,
+}
+
 fn configure(options: toml::Deserializer<'_>) -> Result<Builder, toml::de::Error> {
-    let _: NoOptions = serde::Deserialize::deserialize(options)?;
-    Ok(Arc::new(|root: &Arc<Root>| {
-        Box::new(Infiniband { devices: Readings::new(root.sysfs.join("class/infiniband")) })
+    let Options { device_include, device_exclude } = serde::Deserialize::deserialize(options)?;
+    let filter = Filter { include: device_include, exclude: device_exclude };
+    Ok(Arc::new(move |root: &Arc<Root>| {
+        let devices = Readings::new(root.sysfs.join("class/infiniband"));
+        Box::new(Infiniband { devices, filter: filter.clone() })
     }))
 }
 
 struct Infiniband {
     devices: Readings,
+    filter: Filter,
 }
 
 impl Collector for Infiniband {
     fn collect(&mut self, pass: &mut Pass<'_>) -> Result<(), Error> {
-        self.devices.update(look)?;
+        let filter = &self.filter;
+        self.devices.update(|device, path, found| {
+            if filter.wants(device) {
+                look(device, path, found);
+            }
+        })?;
         self.devices.emit(&FAMILIES, pass.buffer, pass.batch);
         Ok(())
     }
@@ -175,6 +191,28 @@ fn rate(text: &[u8]) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::exposition::{Format, encode};
+    use crate::metric::Batch;
+    use std::time::{Duration, Instant};
+
+    #[test]
+    fn devices_are_left_out() {
+        let top = std::env::temp_dir().join(format!("musterd-infiniband-{}", std::process::id()));
+        for device in ["mlx5_0", "mana_0"] {
+            std::fs::create_dir_all(top.join(device).join("ports")).unwrap();
+        }
+        let pattern = |text: &str| Pattern::try_from(text.to_owned()).unwrap();
+        let filter = Filter { include: pattern(""), exclude: pattern("^mana") };
+        let mut collector = Infiniband { devices: Readings::new(top.clone()), filter };
+        let (mut batch, mut buffer, mut out) = (Batch::new(), Vec::new(), Vec::new());
+        let deadline = Instant::now() + Duration::from_secs(9);
+        let mut pass = Pass { batch: &mut batch, buffer: &mut buffer, deadline };
+        collector.collect(&mut pass).unwrap();
+        std::fs::remove_dir_all(&top).unwrap();
+        encode(&batch, Format::Text, &mut out);
+        let text = String::from_utf8(out).unwrap();
+        assert!(text.contains("mlx5_0") && !text.contains("mana_0"), "{text}");
+    }
 
     #[test]
     fn states_and_rates() {
