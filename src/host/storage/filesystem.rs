@@ -10,7 +10,11 @@ use crate::host::root::{KernelFile, Root};
 use crate::host::{Builder, Collector, Entry, Error, Pass};
 use crate::metric::{Batch, Family, Labels};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+/// After this time the mount table is read again even if nothing has been mounted: the kernel tells of no file
+/// system that has met an error and is read-only from then on, nor does statfs(2) of all that are.
+const AGAIN: Duration = Duration::from_secs(10);
 
 const LABELS: &[&str] = &["device", "mountpoint", "fstype", "device_error"];
 
@@ -117,8 +121,9 @@ struct FileSystems {
     wanted: Wanted,
     timeout: Duration,
     prober: Prober,
-    /// The text that the rows below were made from. Mounts hardly ever change.
+    /// The text that the rows below were made from, and when it was read. Mounts hardly ever change.
     text: Vec<u8>,
+    read: Option<Instant>,
     rows: Vec<Row>,
     /// What to ask for each row.
     questions: Vec<Question>,
@@ -146,19 +151,24 @@ impl FileSystems {
             timeout,
             prober: Prober::new(ask),
             text: Vec::new(),
+            read: None,
             rows: Vec::new(),
             questions: Vec::new(),
             answers: Vec::new(),
         }
     }
 
-    /// Brings the rows to what the file says. poll(2) on it would tell of mounts that come and go, but
-    /// not of a file system that has met an error and is read-only from then on, nor does statfs(2) of
-    /// all that are.
+    /// Brings the rows to what the file says.
     fn update(&mut self, buffer: &mut Vec<u8>) -> Result<(), Error> {
+        let is_fresh = self.read.is_some_and(|read| read.elapsed() < AGAIN);
+        if is_fresh && self.table.is(KernelFile::has_same_mounts) {
+            return Ok(());
+        }
         let length = self.table.read(|file| file.read(buffer).map(<[u8]>::len))?;
         let text = buffer.get(..length).unwrap_or_default();
+        self.read = None;
         if text == self.text {
+            self.read = Some(Instant::now());
             return Ok(());
         }
         let mut rows = Vec::new();
@@ -179,6 +189,7 @@ impl FileSystems {
         self.text = text.to_vec();
         self.rows = rows;
         self.questions = questions;
+        self.read = Some(Instant::now());
         Ok(())
     }
 }
@@ -275,7 +286,6 @@ mod tests {
     use crate::exposition::{Format, encode};
     use std::io;
     use std::path::{Path, PathBuf};
-    use std::time::Instant;
 
     fn pattern(text: &str) -> Pattern {
         Pattern::try_from(text.to_owned()).unwrap()

@@ -32,6 +32,11 @@ impl<T> OfHost<T> {
     ) -> Result<R, Error> {
         read(&mut self.first).or_else(|_| read(&mut self.own))
     }
+
+    /// Whether something is so with either.
+    pub(super) fn is(&self, is_it: impl Fn(&T) -> bool) -> bool {
+        is_it(&self.first) || is_it(&self.own)
+    }
 }
 
 /// A line of the file.
