@@ -123,7 +123,7 @@ impl Agent {
             heartbeat: None,
             mode: Mode::Ledger,
         };
-        let peer = Peer { uid: 0, gid: 0, pid: Some(number + 1), pidfd: None };
+        let peer = Peer { uid: 0, gid: 0, pid: Some(number + 1), pidfd: None, began: None };
         let welcome = registry.connect(hello, &peer, None, Duration::from_secs(1)).unwrap();
         let memory = Memory::map(welcome.file.unwrap(), 1 << 20).unwrap();
         let mut agent = Self { memory, series: Vec::new() };

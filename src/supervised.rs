@@ -9,6 +9,7 @@ use crate::clock;
 use crate::supervisor::options::Definition;
 use crate::supervisor::policy::Reason;
 use crate::supervisor::report::{Report, What};
+use crate::supervisor::stat;
 use std::os::unix::fs::MetadataExt;
 
 /// Tells the registry which agents are supervised from now on.
@@ -34,7 +35,10 @@ pub fn note(report: &Report, registry: &mut Registry) {
             }
             registry.child_started(agent, *pid, user_of(*pid), now);
         }
-        What::Adopted { pid } => registry.child_started(agent, *pid, user_of(*pid), now),
+        What::Adopted { pid } => {
+            let begun = stat::began(*pid).unwrap_or(now);
+            registry.child_started(agent, *pid, user_of(*pid), begun);
+        }
         What::Exited { reason, detail, restarting_in } => {
             let how = match reason {
                 Reason::Stopped => Presence::Stopped,

@@ -218,7 +218,7 @@ fn one_input(seed: u64) -> (usize, u64) {
             heartbeat: None,
             mode: Mode::Ledger,
         };
-        let peer = Peer { uid: 0, gid: 0, pid: Some(number as u32), pidfd: None };
+        let peer = Peer { uid: 0, gid: 0, pid: Some(number as u32), pidfd: None, began: None };
         let welcome = registry.connect(hello, &peer, None, Duration::from_secs(1)).unwrap();
         let pen = Pen(File::from(welcome.file.unwrap()));
         pen.append(&records(&mut chance));

@@ -106,7 +106,7 @@ mod tests {
     use rustix::fs::{MemfdFlags, memfd_create};
 
     fn peer() -> Peer {
-        Peer { uid: 7, gid: 7, pid: Some(42), pidfd: None }
+        Peer { uid: 7, gid: 7, pid: Some(42), pidfd: None, began: None }
     }
 
     #[test]

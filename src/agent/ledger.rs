@@ -107,6 +107,12 @@ impl Ledger {
         self.memory.load_published(header::CLOSED) == 1
     }
 
+    /// Whether no record has been found in it yet.
+    #[must_use]
+    pub fn is_blank(&self) -> bool {
+        self.parsed == RECORDS
+    }
+
     /// Whether its counts have been added to its agent's totals.
     #[must_use]
     pub fn is_retired(&self) -> bool {

@@ -79,6 +79,8 @@ fn set_group(path: &Path, group: &str) -> Result<(), String> {
         .map_err(|error| format!("cannot give {} to group {group}: {error}", path.display()))
 }
 
+/// How long clients take to copy what they have counted before their ledger came, as a rule.
+const COPIED_AFTER: Duration = Duration::from_millis(100);
 /// How often it is looked whether a ledger without a connection has been brought back.
 const COME_BACK: Duration = Duration::from_secs(2);
 /// Clients that have lost a connection try again each second.
@@ -323,8 +325,21 @@ async fn greet(stream: &UnixStream, peer: &Peer, context: &Context) -> Result<Gr
             return Ok(Greeted::Gone);
         }
     }
+    if is_new {
+        look_again(context);
+    }
     tracing::debug!(agent, pid = peer.pid, uid = peer.uid, resumes, "agent connected");
     Ok(Greeted::Ledger(welcome.key))
+}
+
+/// Has a new ledger looked at as soon as its client has copied what it has counted before: what comes after the
+/// look is recent.
+fn look_again(context: &Context) {
+    let changed = context.changed.clone();
+    tokio::task::spawn_local(async move {
+        tokio::time::sleep(COPIED_AFTER).await;
+        changed.notify_one();
+    });
 }
 
 /// Holds a peer against the rules; only if there are any is it asked about in full.

@@ -3,6 +3,7 @@
 //! Must not believe anything that a peer says.
 
 use super::allow::{Identity, unit_of};
+use crate::supervisor::stat;
 use crate::{accounts, pidfd};
 use nix::sys::socket::{getsockopt, sockopt};
 use rustix::event::{PollFd, PollFlags, poll};
@@ -11,6 +12,7 @@ use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// No file of the kernel's that is read here is longer.
 const FILE_LIMIT: u64 = 64 << 10;
@@ -27,6 +29,8 @@ pub struct Peer {
     /// A descriptor that becomes readable when the process ends; `None` where the kernel has none
     /// to give, or the process is out of sight: the end of the connection then is its end.
     pub pidfd: Option<OwnedFd>,
+    /// When its process was started, on the clock of ledgers; `None` where that cannot be seen.
+    pub began: Option<Duration>,
 }
 
 impl Peer {
@@ -43,7 +47,8 @@ impl Peer {
             // closed its connection, which is looked at as well.
             pidfd::open(pid?).ok()
         });
-        Ok(Self { uid: credentials.uid(), gid: credentials.gid(), pid, pidfd })
+        let (uid, gid) = (credentials.uid(), credentials.gid());
+        Ok(Self { uid, gid, pid, pidfd, began: pid.and_then(stat::began) })
     }
 
     /// All that rules may ask about it, from `/proc`.
@@ -131,6 +136,7 @@ mod tests {
         let (ours, _theirs) = UnixStream::pair().unwrap();
         let peer = Peer::of(&ours).unwrap();
         assert_eq!(peer.pid, Some(std::process::id()));
+        assert!(peer.began.is_some_and(|began| began <= crate::clock::monotonic()));
         assert_eq!(peer.uid, rustix::process::getuid().as_raw());
         assert_eq!(peer.gid, rustix::process::getgid().as_raw());
         let identity = peer.identity();
@@ -142,7 +148,7 @@ mod tests {
     fn of_a_process_that_has_ended_nothing_is_believed() {
         let mut child = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
         let pidfd = pidfd::open(child.id()).ok();
-        let peer = Peer { uid: 4_000_000_000, gid: 9, pid: Some(child.id()), pidfd };
+        let peer = Peer { uid: 4_000_000_000, gid: 9, pid: Some(child.id()), pidfd, began: None };
         let own = rustix::process::getuid().as_raw();
         assert_eq!(peer.identity().unit, Err(format!("its process is now of user {own}")));
         child.kill().unwrap();

@@ -112,7 +112,7 @@ impl Registry {
         let agent = known_or_new(&mut self.agents, &label.agent);
         let limits = self.options.limits();
         agent.uid = Some(label.uid);
-        agent.running(now);
+        agent.running(origin.began.unwrap_or(now));
         if agent.live.is_empty() {
             agent.series.forget_complaints();
         }
@@ -125,6 +125,7 @@ impl Registry {
             pid: label.pid,
             connected: true,
             since: now,
+            past_until: origin.past_until(now),
             stored: origin.stored,
             is_from_before: origin.is_from_before,
             counted: Faults::default(),
@@ -250,13 +251,13 @@ impl Registry {
         }
     }
 
-    /// The supervisor has started the agent's process. The name belongs to the user that it runs as,
-    /// whoever has used it before.
-    pub fn child_started(&mut self, name: &str, pid: u32, uid: Option<u32>, now: Duration) {
+    /// The supervisor has started the agent's process, or has found it there. The name belongs to the user
+    /// that it runs as, whoever has used it before.
+    pub fn child_started(&mut self, name: &str, pid: u32, uid: Option<u32>, begun: Duration) {
         let agent = known_or_new(&mut self.agents, name);
         agent.uid = uid.or(agent.uid);
         agent.child = Some(pid);
-        agent.begun = Some(now);
+        agent.begun = Some(begun);
         agent.ended = None;
     }
 
@@ -293,7 +294,7 @@ impl Registry {
         let limits = self.options.limits();
         for (name, agent) in &mut self.agents {
             let before = agent.series.len();
-            agent.add_up(&mut self.catalog, &limits);
+            agent.add_up(now, &mut self.catalog, &limits);
             self.unsaved |= agent.series.len() > before;
             for live in &mut agent.live {
                 let faults = live.ledger.faults();
@@ -304,7 +305,6 @@ impl Registry {
                 agent.awaited = None;
             }
             agent.note_absence(now, self.options.keep_gone);
-            agent.window.observe(now, &agent.current);
             let was = agent.health.state();
             let seen = agent.observations(now);
             let judged = agent.health.judge(&seen, self.options.health_of(name), now);

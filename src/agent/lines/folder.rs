@@ -176,7 +176,7 @@ mod tests {
     use crate::agent::peer::Peer;
 
     fn label(pid: u32) -> Label {
-        Label::new("a", &Peer { uid: 7, gid: 7, pid: Some(pid), pidfd: None })
+        Label::new("a", &Peer { uid: 7, gid: 7, pid: Some(pid), pidfd: None, began: None })
     }
 
     #[test]

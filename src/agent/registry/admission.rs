@@ -11,6 +11,8 @@ use crate::agent::offered::Offered;
 use crate::agent::options::{LEDGER_SIZES, Options};
 use crate::agent::peer::Peer;
 use crate::agent::protocol::{self, Hello};
+use crate::agent::window;
+use crate::supervisor::stat;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
@@ -55,6 +57,21 @@ pub(super) struct Origin {
     pub(super) stored: Option<String>,
     pub(super) is_from_before: bool,
     pub(super) lines: Option<OwnLedger>,
+    /// When its process was started.
+    pub(super) began: Option<Duration>,
+}
+
+/// How long a client may take to copy what it has counted without a daemon. What comes later is recent.
+const COPY_TIME: Duration = Duration::from_secs(10);
+
+impl Origin {
+    /// Until when a ledger may bring along what was counted long ago: a new one, of a process that has been there
+    /// for longer than a window reaches.
+    pub(super) fn past_until(&self, now: Duration) -> Option<Duration> {
+        let is_new = !self.is_from_before && self.lines.is_none();
+        let is_old = |began| now.saturating_sub(began) >= window::LENGTH;
+        (is_new && self.began.is_some_and(is_old)).then(|| now + COPY_TIME)
+    }
 }
 
 enum Resumed {
@@ -115,7 +132,8 @@ impl Registry {
                     .filter(|label| label.is_of(&hello.agent, peer))
                     .map(|label| Keepsake { label, file });
                 let stored = keepsake.as_ref().map(|kept| kept.label.ledger_name());
-                let origin = Origin { stored, is_from_before: true, lines: None };
+                let origin =
+                    Origin { stored, is_from_before: true, began: peer.began, ..Origin::default() };
                 self.add_ledger(&label, *ledger, key, origin, now);
                 (protocol::welcome_back(), None)
             }
@@ -132,7 +150,7 @@ impl Registry {
                 let kept = file.try_clone().map_err(failed)?;
                 let answer = protocol::welcome_new(ledger.size(), self.options.duration_schema);
                 let stored = Some(label.ledger_name());
-                let origin = Origin { stored, ..Origin::default() };
+                let origin = Origin { stored, began: peer.began, ..Origin::default() };
                 self.add_ledger(&label, ledger, key, origin, now);
                 keepsake = Some(Keepsake { label, file: kept });
                 (answer, Some(file))
@@ -324,7 +342,8 @@ impl Registry {
         let is_over = ledger.is_retired() || ledger.is_closed();
         let key = Key(self.next_key);
         self.next_key += 1;
-        let origin = Origin { stored: Some(name), is_from_before: true, lines: None };
+        let began = label.pid.and_then(stat::began);
+        let origin = Origin { stored: Some(name), is_from_before: true, lines: None, began };
         self.add_ledger(&label, ledger, key, origin, now);
         if let Some((_, agent, place)) = self.find(key)
             && let Some(live) = agent.live.get_mut(place)

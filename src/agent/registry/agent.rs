@@ -68,6 +68,8 @@ pub struct Live {
     pub(super) stored: Option<String>,
     /// Whether it was in use before this daemon was.
     pub(super) is_from_before: bool,
+    /// While it may yet bring along what its process has counted long ago, without a daemon: until when.
+    pub(super) past_until: Option<Duration>,
     /// Faults that have been added to the registry's own count.
     pub(super) counted: Faults,
     /// Where the daemon writes it itself, for a program that sends lines.
@@ -130,8 +132,8 @@ impl Agent {
         self.live.iter().position(|live| live.ledger.file() == file)
     }
 
-    pub(super) fn running(&mut self, now: Duration) {
-        self.begun.get_or_insert(now);
+    pub(super) fn running(&mut self, since: Duration) {
+        self.begun = Some(self.begun.map_or(since, |begun| begun.min(since)));
         self.ended = None;
     }
 
@@ -154,11 +156,31 @@ impl Agent {
         self.add_up_anew(stale);
     }
 
-    /// Adds what its ledgers have counted since the last time.
-    pub(super) fn add_up(&mut self, catalog: &mut Catalog, limits: &Limits) {
-        let mut stale = Stale::default();
+    /// Adds what its ledgers have counted since the last time, and moves the window on. What a ledger brings along
+    /// that was counted long ago belongs to no window.
+    pub(super) fn add_up(&mut self, now: Duration, catalog: &mut Catalog, limits: &Limits) {
         self.activity = Activity::default();
+        self.add_up_those(|live| live.past_until.is_none(), catalog, limits);
+        self.window.observe(now, &self.current);
+        if self.live.iter().all(|live| live.past_until.is_none()) {
+            return;
+        }
+        self.add_up_those(|live| live.past_until.is_some(), catalog, limits);
+        self.window.skip_to(&self.current);
         for live in &mut self.live {
+            live.past_until =
+                live.past_until.filter(|until| now < *until && live.ledger.is_blank());
+        }
+    }
+
+    fn add_up_those(
+        &mut self,
+        is_it: impl Fn(&Live) -> bool,
+        catalog: &mut Catalog,
+        limits: &Limits,
+    ) {
+        let mut stale = Stale::default();
+        for live in self.live.iter_mut().filter(|live| is_it(live)) {
             let (totals, series) = (&mut self.current, &mut self.series);
             let read = live.ledger.read(&mut Books { totals, series, catalog, limits });
             stale.series |= read.series;

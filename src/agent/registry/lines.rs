@@ -9,6 +9,7 @@ use crate::agent::lines::folder::{Folder, LEDGER_SIZE, OwnLedger};
 use crate::agent::options::Options;
 use crate::agent::peer::Peer;
 use crate::agent::protocol::Hello;
+use crate::supervisor::stat;
 use musterd_client::layout::header;
 use std::io;
 use std::os::fd::OwnedFd;
@@ -52,7 +53,8 @@ impl Registry {
         let (ledger, book) =
             opened.map_err(|error| refused(format!("cannot map a ledger: {error}")))?;
         let stored = Some(label.ledger_name());
-        let origin = Origin { stored, is_from_before: false, lines: Some(own) };
+        let lines = Some(own);
+        let origin = Origin { stored, is_from_before: false, lines, began: peer.began };
         self.add_ledger(&label, ledger, key, origin, now);
         self.note_hello(hello, key);
         Ok((key, book))
@@ -111,7 +113,9 @@ impl Registry {
         let is_over = ledger.is_retired() || ledger.is_closed() || !may_come_back;
         let key = Key(self.next_key);
         self.next_key += 1;
-        let origin = Origin { stored: Some(name), is_from_before: true, lines: Some(own) };
+        let began = process.as_ref().and(label.pid).and_then(stat::began);
+        let (stored, lines) = (Some(name), Some(own));
+        let origin = Origin { stored, is_from_before: true, lines, began };
         self.add_ledger(&label, ledger, key, origin, now);
         if let Some((_, agent, place)) = self.find(key)
             && let Some(live) = agent.live.get_mut(place)

@@ -28,7 +28,7 @@ fn hello(agent: &str) -> Hello {
 }
 
 fn peer(uid: u32, pid: u32) -> Peer {
-    Peer { uid, gid: uid, pid: Some(pid), pidfd: None }
+    Peer { uid, gid: uid, pid: Some(pid), pidfd: None, began: None }
 }
 
 fn at(seconds: u64) -> Duration {
@@ -85,6 +85,61 @@ fn a_ledger_is_added_without_a_look_at_the_others_whose_counts_stay_recent() {
     registry.died(first);
     connect(&mut registry, "a", 3);
     assert_eq!(registry.agents["a"].window.judged(), 10);
+}
+
+#[test]
+fn what_a_process_has_counted_long_before_the_daemon_came_is_not_recent() {
+    let mut registry = Registry::new(options());
+    let (_, _, other) = connect(&mut registry, "a", 1);
+    other.requests("success", 20);
+    registry.refresh(at(1000));
+    let mut come = |began, failed| {
+        let peer = Peer { began, ..peer(0, 2) };
+        let welcome = registry.connect(hello("a"), &peer, None, at(1000)).unwrap();
+        registry.refresh(at(1000));
+        let pen = Pen::on(welcome.file.unwrap());
+        let error = pen.requests("error", failed);
+        registry.refresh(at(1001));
+        let judged = registry.agents["a"].window.judged();
+        pen.0.store(error, failed + 1);
+        registry.refresh(at(1002));
+        let later = registry.agents["a"].window.judged();
+        registry.died(welcome.key);
+        (judged, later)
+    };
+    assert_eq!(
+        come(Some(at(1000 - 300)), 100),
+        (20, 21),
+        "what comes after the first look is recent"
+    );
+    assert_eq!(come(Some(at(1000 - 299)), 100), (121, 122), "all of it is of the last minutes");
+    assert_eq!(come(None, 1), (123, 124));
+    assert_eq!(registry.agents["a"].current.requests, [20, 204, 0, 0, 0]);
+}
+
+#[test]
+fn a_ledger_that_stays_empty_for_long_brings_nothing_along() {
+    let mut registry = Registry::new(options());
+    let peer = Peer { began: Some(at(1)), ..peer(0, 1) };
+    let welcome = registry.connect(hello("a"), &peer, None, at(1000)).unwrap();
+    registry.refresh(at(1010));
+    Pen::on(welcome.file.unwrap()).requests("error", 3);
+    registry.refresh(at(1015));
+    assert_eq!(registry.agents["a"].window.judged(), 3);
+}
+
+#[test]
+fn an_agent_runs_for_as_long_as_its_oldest_process() {
+    let mut registry = Registry::new(options());
+    let mut come = |pid, began| {
+        let peer = Peer { began, ..peer(0, pid) };
+        registry.connect(hello("a"), &peer, None, at(100)).unwrap().key
+    };
+    let keys = [come(1, Some(at(60))), come(2, Some(at(30))), come(3, None)];
+    assert_eq!(registry.agents["a"].presence(at(101)), Presence::Running(at(71)));
+    keys.into_iter().for_each(|key| registry.died(key));
+    connect(&mut registry, "a", 4);
+    assert_eq!(registry.agents["a"].presence(at(101)), Presence::Running(at(100)));
 }
 
 /// Seconds of five processes, of which rounded sums differ by the order in which they come.

@@ -3,8 +3,10 @@
 //! This is the daemon's own `/proc`, never the configured one: the numbers must be those that the
 //! daemon's system calls take.
 
+use crate::clock;
 use rustix::process::Pid;
 use std::io::Read;
+use std::time::Duration;
 
 /// No line of the kernel's is longer.
 const LIMIT: u64 = 4096;
@@ -18,6 +20,24 @@ pub(crate) struct Stat {
     pub(super) group: i32,
     /// When it was started, in clock ticks since boot: with its number, the process's identity.
     pub(crate) start_time: u64,
+}
+
+impl Stat {
+    /// When it was started, on the clock of ledgers; the start of that clock for what is older.
+    pub(crate) fn began(&self) -> Duration {
+        let per_second = rustix::param::clock_ticks_per_second().max(1);
+        let (seconds, ticks) = (self.start_time / per_second, self.start_time % per_second);
+        let since_boot = Duration::from_secs(seconds)
+            + Duration::from_nanos(ticks.saturating_mul(1_000_000_000 / per_second));
+        let age = clock::since_boot().saturating_sub(since_boot);
+        clock::monotonic().saturating_sub(age)
+    }
+}
+
+/// When the process of a number was started, on the clock of ledgers; `None` if it cannot be seen.
+pub(crate) fn began(pid: u32) -> Option<Duration> {
+    let pid = Pid::from_raw(i32::try_from(pid).ok()?)?;
+    read(pid).map(|stat| stat.began())
 }
 
 /// Reads a process's line; `None` if there is no such process.
@@ -89,5 +109,7 @@ mod tests {
         assert!(!stat.ended);
         assert_eq!(stat.group, rustix::process::getpgrp().as_raw_nonzero().get());
         assert!(is_member(rustix::process::getpid(), rustix::process::getpgrp()));
+        let (began, now) = (began(std::process::id()).unwrap(), clock::monotonic());
+        assert!(began <= now && now - began < Duration::from_secs(3600), "{began:?} {now:?}");
     }
 }
