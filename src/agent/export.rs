@@ -201,14 +201,18 @@ pub fn describe(registry: &Registry, name: &str, agent: &Agent, now: Duration) -
         _ => None,
     };
     let hello = agent.hello.as_ref();
+    // Absent rather than too low, as in a scrape.
+    let is_whole = agent.is_whole(now);
     let requests: serde_json::Map<_, _> = STATUSES
         .iter()
         .zip(agent.current.requests)
+        .filter(|_| is_whole)
         .map(|(status, count)| ((*status).to_owned(), count.into()))
         .collect();
     let errors: serde_json::Map<_, _> = agent
         .series
         .counts(known::ERRORS.name, registry.catalog())
+        .filter(|_| is_whole)
         .map(|(category, count)| (category.to_owned(), count.into()))
         .collect();
     let quantiles: serde_json::Map<_, _> =

@@ -28,7 +28,8 @@ const COLUMNS: [Column; 6] = [
     text("STATE", |agent| plain(&agent.state)),
     number("FOR", |agent| or_none(agent.state_seconds, long)),
     number("REQUESTS", |agent| {
-        agent.requests.values().fold(0_u64, |sum, count| sum.saturating_add(*count)).to_string()
+        let sum = agent.requests.values().copied().reduce(u64::saturating_add);
+        sum.map_or_else(|| "-".to_owned(), |sum| sum.to_string())
     }),
     number("SUCCESS", |agent| or_none(agent.success_rate, |rate| format!("{:.1} %", 100.0 * rate))),
     number("P95", |agent| or_none(agent.duration_quantiles_seconds.get("0.95").copied(), duration)),
@@ -197,9 +198,9 @@ mod tests {
              IN FLIGHT  REASON\n\
              scribe-of-the-long-name-1  stuck    1m 15s   1d 2h        21   95.2 %  12.3 ms  \
              \x20       0  no [2Jword; a request in flight for 400 s, over 300 s\n\
-             a                          healthy       -       -         0        -        -  \
+             a                          healthy       -       -         -        -        -  \
              \x20       0\n\
-             b                          healthy       -       -         0        -        -  \
+             b                          healthy       -       -         -        -        -  \
              \x20       0\n"
         );
         assert_eq!(render(&[], None), "no agent is known\n");
@@ -213,8 +214,8 @@ mod tests {
             "AGENT               STATE       FOR  REQUESTS  SUCCESS      P95  IN FLIGHT\n\
              scribe-of…g-name-1  stuck    1m 15s        21   95.2 %  12.3 ms          0\n\
              \x20   no [2Jword; a request in flight for 400 s, over 300 s\n\
-             a                   healthy       -         0        -        -          0\n\
-             b                   healthy       -         0        -        -          0\n"
+             a                   healthy       -         -        -        -          0\n\
+             b                   healthy       -         -        -        -          0\n"
         );
         for width in [74, 75, 100, 200] {
             let shown = render(&agents(), Some(width));

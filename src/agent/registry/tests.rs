@@ -389,6 +389,7 @@ fn after_a_restart_counters_are_whole_or_absent() {
     let mut registry = Registry::new(options());
     let (first, _, pen) = connect(&mut registry, "a", 1);
     pen.requests("success", 5);
+    pen.0.store(pen.append(&sample::counter("agent_errors_total", &[("category", "net")])), 2);
     registry.died(first);
     let (_, file, pen) = connect(&mut registry, "a", 2);
     pen.requests("success", 7);
@@ -401,9 +402,15 @@ fn after_a_restart_counters_are_whole_or_absent() {
     other.requests("success", 1);
     next.refresh(at(101));
     assert!(!next.agents["a"].is_whole(at(101)));
+    let described = |registry: &Registry, now| {
+        let told = crate::agent::export::describe(registry, "a", &registry.agents["a"], now);
+        (told["requests"]["success"].as_u64(), told["errors"]["net"].as_u64())
+    };
+    assert_eq!(described(&next, at(101)), (None, None));
     next.connect(hello("a"), &peer(0, 2), Some(Offered::new(file)), at(102)).unwrap();
     assert_eq!(requests(&mut next, "a"), [13, 0, 0, 0, 0]);
     assert!(next.agents["a"].is_whole(at(102)));
+    assert_eq!(described(&next, at(102)), (Some(13), Some(2)));
     // All of it happened before: nothing in the window.
     assert_eq!(next.agents["a"].window.success_rate(), Some(1.0));
     // One that never comes back is not waited for without end.
