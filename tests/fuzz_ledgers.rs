@@ -16,7 +16,7 @@ use musterd::agent::registry::Registry;
 use musterd::config;
 use musterd::exposition::{Format, encode};
 use musterd::metric::Batch;
-use musterd_client::layout::{RECORDS, SLOTS, Shape, header, names};
+use musterd_client::layout::{CALL_BOUNDS, DURATION_BOUNDS, RECORDS, SLOTS, Shape, header, names};
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -53,12 +53,17 @@ fn record(kind: u8, name: &str, labels: &[(&str, &str)], shape: Option<&Shape>) 
 fn records(chance: &mut Chance) -> Vec<u8> {
     let small = Shape { native_count: 3, bounds: vec![0.5, 1.0], ..Shape::calls() };
     let other = Shape { native_count: 4, ..small.clone() };
+    let with = |bounds: &[f64]| Shape { bounds: bounds.to_vec(), ..small.clone() };
+    let (durations, calls) = (with(&DURATION_BOUNDS), with(&CALL_BOUNDS));
+    let tool = [("tool", "t"), ("outcome", "error")];
     let all = [
         record(1, names::REQUESTS, &[("status", "success")], None),
         record(1, names::ERRORS, &[("category", "net")], None),
         record(1, names::TOKENS, &[("model", "m"), ("type", "input")], None),
+        record(3, names::DURATION, &[], Some(&durations)),
         record(3, names::DURATION, &[], Some(&small)),
-        record(3, names::TOOL_DURATION, &[("tool", "t"), ("outcome", "error")], Some(&small)),
+        record(3, names::TOOL_DURATION, &tool, Some(&calls)),
+        record(3, names::TOOL_DURATION, &tool, Some(&small)),
         record(1, "x_total", &[("a", "1"), ("b", "2")], None),
         record(1, "x_total", &[("b", "2"), ("a", "1"), ("c", "")], None),
         record(4, "x_total", &[("a", "2")], None),

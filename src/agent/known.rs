@@ -7,7 +7,7 @@
 use super::declaration::{Declared, stem};
 use super::faults::Fault;
 use crate::metric::{Family, Kind};
-use musterd_client::layout::{self, names};
+use musterd_client::layout::{self, CALL_BOUNDS, names};
 
 /// A family that musterd knows.
 #[derive(Debug)]
@@ -16,6 +16,8 @@ pub struct Known {
     pub family: Family,
     /// Values of labels that can have these alone.
     closed: &'static [(&'static str, &'static [&'static str])],
+    /// Classic bounds of a histogram.
+    bounds: &'static [f64],
 }
 
 const OUTCOME: (&str, &[&str]) = ("outcome", &["success", "error", "timeout", "cancelled"]);
@@ -53,11 +55,11 @@ pub const TOOL_DURATION: Family = Family::histogram(
 
 /// Every one of them, in the order they are exported.
 pub static KNOWN: [Known; 5] = [
-    Known { family: ERRORS, closed: &[] },
-    Known { family: TOKENS, closed: &[("type", &["input", "output"])] },
-    Known { family: LLM_DURATION, closed: &[OUTCOME] },
-    Known { family: FIRST_TOKEN, closed: &[] },
-    Known { family: TOOL_DURATION, closed: &[OUTCOME] },
+    Known { family: ERRORS, closed: &[], bounds: &[] },
+    Known { family: TOKENS, closed: &[("type", &["input", "output"])], bounds: &[] },
+    Known { family: LLM_DURATION, closed: &[OUTCOME], bounds: &CALL_BOUNDS },
+    Known { family: FIRST_TOKEN, closed: &[], bounds: &CALL_BOUNDS },
+    Known { family: TOOL_DURATION, closed: &[OUTCOME], bounds: &CALL_BOUNDS },
 ];
 
 /// Holds a declaration against the rules that do not depend on what others have declared. The family, if it
@@ -69,7 +71,12 @@ pub fn check(declared: &Declared<'_>) -> Result<Option<&'static Known>, Fault> {
     let known = KNOWN.iter().find(|known| stem(known.family.name) == declared.stem());
     if let Some(known) = known {
         let is_it = known.family.name == declared.name && known.admits(declared);
-        return if is_it { Ok(Some(known)) } else { Err(Fault::Unknown) };
+        return match is_it {
+            false => Err(Fault::Unknown),
+            // Counts cannot be put into other buckets, and taking the bounds that both have would leave fewer for good.
+            true if !known.has_bounds_of(declared) => Err(Fault::Conflict),
+            true => Ok(Some(known)),
+        };
     }
     if declared.is_reserved() {
         return Err(Fault::Unknown);
@@ -94,6 +101,10 @@ impl Known {
         });
         let found = wanted.iter().filter(|wanted| find(**wanted).is_some()).count();
         is_kind && has_all && declared.labels.len() == found
+    }
+
+    fn has_bounds_of(&self, declared: &Declared<'_>) -> bool {
+        declared.shape.as_ref().is_none_or(|shape| shape.bounds == self.bounds)
     }
 
     /// The values that a label can have, if it is not free.
@@ -137,6 +148,23 @@ mod tests {
             (Counter, names::ERRORS, &[("category", "net"), ("model", "m")]),
         ] {
             assert!(!admits(kind, name, labels), "{name} {labels:?}");
+        }
+    }
+
+    #[test]
+    fn histograms_have_the_bounds_that_are_built_in() {
+        let check = |name, shape| {
+            let labels = vec![("model", "m")];
+            let declared =
+                Declared { name, kind: layout::Kind::Histogram, labels, help: "", unit: "", shape };
+            super::check(&declared).map(|known| known.is_some())
+        };
+        assert_eq!(check(names::FIRST_TOKEN, Some(Shape::calls())), Ok(true));
+        let finer = Shape { schema: 4, ..Shape::calls() };
+        assert_eq!(check(names::FIRST_TOKEN, Some(finer)), Ok(true));
+        for bounds in [vec![], vec![1.0], vec![0.01, 0.02]] {
+            let shape = Some(Shape { bounds, ..Shape::calls() });
+            assert_eq!(check(names::FIRST_TOKEN, shape), Err(Fault::Conflict));
         }
     }
 }

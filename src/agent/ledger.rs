@@ -22,8 +22,8 @@ use super::series::{Limits, RowId, SeriesTable};
 use super::totals::{ABORTED, STATUSES, Totals};
 use held::{Histogram, Number, Search, What};
 use musterd_client::layout::{
-    JOURNAL_LIMIT, Kind, RECORD_HEAD, RECORDS, SLOT_COUNT, SLOTS, Shape, header, journal_pair,
-    names,
+    DURATION_BOUNDS, JOURNAL_LIMIT, Kind, RECORD_HEAD, RECORDS, SLOT_COUNT, SLOTS, Shape, header,
+    journal_pair, names,
 };
 use musterd_client::memory::Memory;
 use record::Record;
@@ -360,6 +360,7 @@ fn place(declared: &Declared<'_>, books: &mut Books<'_>, faults: &mut Faults) ->
             known.map(|(at, _)| Place::Number(What::Requests(at))).ok_or(Fault::Unknown)
         }
         (names::DURATION, Kind::Histogram, []) => match shape {
+            Some(shape) if shape.bounds != DURATION_BOUNDS => Err(Fault::Conflict),
             Some(shape) => {
                 books.totals.durations_of(&shape);
                 Ok(Place::Histogram(None, shape))

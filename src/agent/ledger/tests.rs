@@ -56,6 +56,25 @@ fn what_an_agent_writes_is_read() {
 }
 
 #[test]
+fn other_bounds_of_durations_leave_those_that_are_built_in() {
+    let mut desk = Desk::new();
+    let (mut usual, _, pen) = ledger();
+    pen.0.store(pen.append(&durations()) + 8 * 2, 3);
+    let (mut odd, _, other) = ledger();
+    other.requests("success", 5);
+    let shape = Shape { bounds: vec![0.5, 1.0], ..Shape::durations() };
+    other.append(&record(3, names::DURATION, &[], Some(&shape)));
+    for _ in 0..2 {
+        desk.read(&mut [&mut odd, &mut usual]);
+        assert_eq!(desk.totals.requests, [5, 0, 0, 0, 0]);
+        assert_eq!(desk.totals.durations.as_ref().unwrap().shape.bounds, DURATION_BOUNDS);
+    }
+    assert_eq!((odd.faults().of(Fault::Conflict), usual.faults()), (1, Faults::default()));
+    let complaints = desk.series.complaints();
+    assert_eq!(complaints.get(names::DURATION), Some(&"conflict"), "{complaints:?}");
+}
+
+#[test]
 fn what_an_agent_declares_is_exported_as_declared() {
     let (mut ledger, _, pen) = ledger();
     let labels = [("queue", "b\"x"), ("empty", ""), ("kind", "mail")];
