@@ -1,25 +1,21 @@
 //! [`Agent`] and [`Request`]: what a program uses.
 
 mod books;
+mod reporter;
+mod sharing;
 
-use crate::connection::{Connection, Host, Settings};
+use crate::connection::Settings;
 use crate::layout::names;
-use crate::memory::Memory;
 use crate::own::Declaration;
 use crate::series::Placed;
-use crate::turn::Turn;
 use crate::writer::{Flight, Update, Writer};
 use books::Books;
+use reporter::Reporter;
 use std::ops::DerefMut;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock, Weak};
+use std::sync::Arc;
 use std::time::Duration;
 
-/// Series of an agent's own; far more than ledgers have room for.
-const OWN_LIMIT: usize = 10_000;
-/// How long a ledger that has come waits for a thread that was stopped in the midst of a report.
-const ADOPTION_PATIENCE: Duration = Duration::from_secs(60);
 /// Where the daemon listens unless it is told otherwise.
 pub const DEFAULT_SOCKET: &str = "/run/musterd/agent.sock";
 
@@ -86,7 +82,8 @@ impl Builder {
     }
 
     /// Starts reporting. Nothing is waited for: without a daemon the agent counts for itself, and
-    /// hands over its counts when one comes.
+    /// hands over its counts when one comes. That takes a millisecond where there is one, and dropping the
+    /// agent waits for it; `std::process::exit` drops nothing, and so loses what was counted before.
     #[must_use]
     pub fn start(self) -> Agent {
         let hello = serde_json::json!({
@@ -97,7 +94,8 @@ impl Builder {
             "framework": self.framework,
             "heartbeat_seconds": self.heartbeat.map(|interval| interval.as_secs_f64()),
         });
-        Agent::start(Settings { socket: self.socket, hello: hello.to_string() }, Vec::new())
+        let settings = Settings { socket: self.socket, hello: hello.to_string() };
+        Agent { reporter: sharing::reporter(settings) }
     }
 }
 
@@ -107,6 +105,9 @@ impl Builder {
 /// no system call, allocate nothing (but for a category or model seen for the first time), never
 /// fail and never print. Threads take turns; see [`Agent::missed`]. Do not report from a signal
 /// handler.
+///
+/// Objects of one process with the same name, socket and description are one agent, which counts what
+/// all of them do and ends with the last of them: however many there are, they take one connection.
 ///
 /// A forked child is an agent of its own from its first report on, with a ledger and a connection
 /// of its own. Requests that were in flight at the fork are the parent's.
@@ -120,22 +121,7 @@ impl Builder {
 /// # };
 /// ```
 pub struct Agent {
-    settings: Settings,
-    connection: Option<Connection>,
-    ledger: Arc<Shared>,
-    /// What this agent is in a forked child.
-    in_child: OnceLock<Box<Agent>>,
-}
-
-struct Shared {
-    /// Threads take turns for the few stores of an update, since a ledger has one writer.
-    books: Turn<Books>,
-    /// What is declared of the agent's own series, each at its place. Whoever wants both turns takes this
-    /// one first.
-    declared: Turn<Vec<Declaration>>,
-    /// Not 0 in the process that this belongs to, 0 in one that has been forked from it.
-    is_ours: Memory,
-    missed: AtomicU64,
+    reporter: Arc<Reporter>,
 }
 
 impl Agent {
@@ -206,7 +192,7 @@ impl Agent {
 
     /// Where a series of its own stands, for [`Agent::change`].
     pub(crate) fn declare(&self, declaration: Declaration) -> usize {
-        self.here().ledger.declare(declaration).unwrap_or(usize::MAX)
+        self.reporter.here().declare(declaration)
     }
 
     /// Changes a series of its own.
@@ -232,76 +218,18 @@ impl Agent {
     /// longer than a second: by a debugger, or by a signal handler that reports. 0 where all is well.
     #[must_use]
     pub fn missed(&self) -> u64 {
-        self.here().ledger.missed.load(Ordering::Relaxed)
+        self.reporter.here().missed()
     }
 
     /// Whether a daemon is there right now. Nothing needs to wait for it.
     #[must_use]
     pub fn is_connected(&self) -> bool {
-        self.here().connection.as_ref().is_some_and(Connection::is_connected)
-    }
-
-    fn start(settings: Settings, declared: Vec<Declaration>) -> Self {
-        let ledger = Arc::new_cyclic(|weak: &Weak<Shared>| {
-            let (weak, settings) = (weak.clone(), settings.clone());
-            let open = move |place| {
-                let host = Arc::new(Further { shared: weak.clone(), place });
-                Some(Connection::start(settings.clone(), host))
-            };
-            let mut books = Books::new(Box::new(open));
-            declared.iter().for_each(|declaration| books.declare(declaration));
-            Shared {
-                books: Turn::new(books),
-                declared: Turn::new(declared),
-                is_ours: Memory::wiped_by_fork(),
-                missed: AtomicU64::new(0),
-            }
-        });
-        let connection = Some(Connection::start(settings.clone(), ledger.clone()));
-        Self { settings, connection, ledger, in_child: OnceLock::new() }
-    }
-
-    /// This agent in this process.
-    #[inline]
-    fn here(&self) -> &Self {
-        if self.ledger.is_ours.load(0) == 0 { self.after_fork() } else { self }
-    }
-
-    #[cold]
-    fn after_fork(&self) -> &Self {
-        let child = self.in_child.get_or_init(|| {
-            // Handles that the parent has given out stand for the same series here.
-            let declared = self.ledger.declared.take();
-            let declared = declared.map_or_else(Vec::new, |declared| declared.clone());
-            Box::new(Self::start(self.settings.clone(), declared))
-        });
-        // A child of this child finds that this has been wiped as well.
-        child.here()
+        self.reporter.here().is_connected()
     }
 
     #[inline]
     fn books(&self) -> Option<impl DerefMut<Target = Books>> {
-        self.here().ledger.take()
-    }
-}
-
-impl Drop for Agent {
-    fn drop(&mut self) {
-        if self.ledger.is_ours.load(0) == 0 {
-            // The thread, and what it may have locked, are in the parent, whose ledger this is.
-            std::mem::forget(self.connection.take());
-            return;
-        }
-        // The end is to be noted in the ledger, which may be about to come.
-        if let Some(connection) = &self.connection {
-            connection.wait_settled();
-        }
-        let further = self.ledger.take().map(|mut books| books.ledgers.take_connections());
-        further.iter().flatten().for_each(Connection::wait_settled);
-        if let Some(mut books) = self.ledger.take() {
-            books.ledgers.close();
-        }
-        self.connection = None;
+        self.reporter.here().books()
     }
 }
 
@@ -364,68 +292,6 @@ impl Request<'_> {
 impl Drop for Request<'_> {
     fn drop(&mut self) {
         self.finish(Status::Cancelled, None);
-    }
-}
-
-impl Shared {
-    /// Where a series of the agent's own stands, which is begun if it is new.
-    fn declare(&self, declaration: Declaration) -> Option<usize> {
-        let mut declared = self.declared.take()?;
-        let is_it = |own: &Declaration| {
-            (&own.name, &own.labels) == (&declaration.name, &declaration.labels)
-        };
-        if let Some(place) = declared.iter().position(is_it) {
-            return Some(place);
-        }
-        let mut books = self.take()?;
-        if declared.len() >= OWN_LIMIT {
-            books.ledgers.first.refuse(1);
-            return None;
-        }
-        books.declare(&declaration);
-        declared.push(declaration);
-        Some(declared.len() - 1)
-    }
-
-    /// Waits for a turn at the books; `None`, which is counted, when none comes.
-    #[inline]
-    fn take(&self) -> Option<impl DerefMut<Target = Books>> {
-        let turn = self.books.take();
-        if turn.is_none() {
-            self.missed.fetch_add(1, Ordering::Relaxed);
-        }
-        turn
-    }
-}
-
-impl Host for Shared {
-    fn receive(&self, memory: Memory, duration_schema: Option<i32>, first: bool) {
-        if let Some(mut books) = self.books.take_within(ADOPTION_PATIENCE) {
-            books.receive(memory, duration_schema, first);
-        }
-    }
-
-    fn refused(&self) {}
-}
-
-/// A ledger after the first.
-struct Further {
-    shared: Weak<Shared>,
-    place: usize,
-}
-
-impl Host for Further {
-    fn receive(&self, memory: Memory, _: Option<i32>, first: bool) {
-        let Some(shared) = self.shared.upgrade() else { return };
-        let Some(mut books) = shared.books.take_within(ADOPTION_PATIENCE) else { return };
-        books.receive_further(self.place + 1, memory, first);
-    }
-
-    fn refused(&self) {
-        let Some(shared) = self.shared.upgrade() else { return };
-        if let Some(mut books) = shared.books.take_within(ADOPTION_PATIENCE) {
-            books.ledgers.note_refusal(self.place);
-        }
     }
 }
 

@@ -39,7 +39,7 @@ pub(crate) trait Host: Send + Sync {
 }
 
 /// Who the thread says that it is, and where.
-#[derive(Clone)]
+#[derive(Clone, PartialEq)]
 pub(crate) struct Settings {
     pub(crate) socket: PathBuf,
     /// The hello, without its line feed.
