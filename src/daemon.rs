@@ -115,7 +115,7 @@ impl Daemon {
             .map_err(|error| format!("cannot make the daemon's own instruments: {error}"))?;
         let mut registry = Registry::new(config.agents.clone());
         let written = Arc::new(Notify::new());
-        let store = Store::new(&config.state_dir, Arc::clone(&written));
+        let store = Store::new(&config.state_dir, &config.run_dir, Arc::clone(&written));
         store.restore(&mut registry);
         let mut returned = take_back(handed.stored, &mut registry);
         let lines = Folder::new(&config.run_dir);

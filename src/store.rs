@@ -2,10 +2,13 @@
 //! replaced whole.
 //!
 //! Must not know what the text means. A full disk loses nothing while the daemon runs: the text is
-//! kept in memory and written again later.
+//! kept in memory and written again later; and where it is killed meanwhile, the next one has the spare.
+
+mod spare;
 
 use crate::agent::registry::Registry;
 use crate::clock;
+use spare::Spare;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -22,66 +25,56 @@ const SIZE_LIMIT: u64 = 1 << 30;
 #[derive(Debug)]
 pub struct Store {
     file: PathBuf,
+    spare: Spare,
     /// What becomes of the write under way: on a thread of its own, since a disk may be slow, or hang.
-    writing: Option<Receiver<io::Result<()>>>,
+    writing: Option<Receiver<Result<(), Unwritten>>>,
     /// Woken when something has been written: what has changed meanwhile is to be written at once.
     done: Arc<Notify>,
-    /// Whether the last attempt to write failed, so that it is logged once.
-    failing: bool,
+    /// Attempts to write that have failed since the last that did not: the first is logged.
+    failures: usize,
     /// Ledgers whose counts have been written.
     written: Vec<String>,
 }
 
 impl Store {
-    /// Keeps its file below `folder`, which is made when it is first needed. Whenever it has been written,
-    /// `done` is woken, for [`Store::save`] to be called again.
+    /// Keeps its file in `folder`, and for as long as that cannot be written another in `spare`; both are made when
+    /// they are first needed. Whenever the file has been written, `done` is woken, for [`Store::save`] to be
+    /// called again.
     #[must_use]
-    pub fn new(folder: &Path, done: Arc<Notify>) -> Self {
-        let file = folder.join(FILE);
-        Self { file, writing: None, done, failing: false, written: Vec::new() }
+    pub fn new(folder: &Path, spare: &Path, done: Arc<Notify>) -> Self {
+        let (file, spare) = (folder.join(FILE), Spare::new(spare));
+        Self { file, spare, writing: None, done, failures: 0, written: Vec::new() }
     }
 
     /// Gives a registry what the run before has kept. A file that cannot be used is moved aside,
     /// so that nothing in it is lost, and said so in the log.
     pub fn restore(&self, registry: &mut Registry) {
-        let file = self.file.display();
-        let restored = match self.read() {
+        let (file, text) = match self.spare.read(&self.file) {
+            Some(text) => (self.spare.path(), Ok(text)),
+            None => (&*self.file, read_text(&self.file)),
+        };
+        let restored = match text {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return,
             Err(error) => Err(error.to_string()),
             Ok(text) => registry.restore(&text, clock::monotonic()),
         };
+        if file == self.spare.path() {
+            registry.keep_unsaved();
+        }
+        let (aside, file) = (|| move_aside(file), file.display());
         match restored {
             Ok(unusable) if unusable.is_empty() => {}
             Ok(unusable) => {
-                let aside = self.move_aside();
+                let aside = aside();
                 for agent in unusable {
                     tracing::error!("{file}: {agent}; {aside}; this agent starts from zero");
                 }
             }
             Err(fault) => {
-                let aside = self.move_aside();
+                let aside = aside();
                 tracing::error!("{file}: {fault}; {aside}; totals of agents start from zero");
             }
         }
-    }
-
-    fn move_aside(&self) -> String {
-        // One that was moved there before stays.
-        let first = "json.unusable".to_owned();
-        let names = std::iter::once(first).chain((2..).map(|n| format!("json.unusable-{n}")));
-        let mut places = names.map(|name| self.file.with_extension(name));
-        let aside = places.find(|place| !place.exists()).unwrap_or_default();
-        match fs::rename(&self.file, &aside) {
-            Ok(()) => format!("moved to {}", aside.display()),
-            Err(error) => format!("cannot be moved aside: {error}"),
-        }
-    }
-
-    fn read(&self) -> io::Result<String> {
-        if fs::metadata(&self.file)?.len() > SIZE_LIMIT {
-            return Err(io::Error::new(io::ErrorKind::FileTooLarge, "over 1 GiB"));
-        }
-        fs::read_to_string(&self.file)
     }
 
     /// Begins to write what has changed in the registry, if anything has and no write is under
@@ -91,26 +84,29 @@ impl Store {
             Some(Err(TryRecvError::Empty)) => return,
             Some(Ok(written)) => self.note(written, registry),
             Some(Err(TryRecvError::Disconnected)) => {
-                self.note(Err(io::Error::other("the thread that writes has panicked")), registry);
+                let error = io::Error::other("the thread that writes has panicked");
+                self.note(Err(error.into()), registry);
             }
             None => {}
         }
         self.writing = None;
         let Some(text) = registry.take_unsaved() else { return };
-        let (file, done) = (self.file.clone(), Arc::clone(&self.done));
+        let (file, spare, done) = (self.file.clone(), self.spare.clone(), Arc::clone(&self.done));
         let (result, writing) = mpsc::sync_channel(1);
         let write = move || {
-            let written = replace(&file, text.as_bytes());
+            let written = replace(&file, text.as_bytes())
+                .map_err(|error| Unwritten { is_spared: spare.write(&file, &text).is_ok(), error });
             let is_written = written.is_ok();
             let _ = result.send(written);
             // What cannot be written is tried again in a while, not at once.
             if is_written {
+                spare.remove();
                 done.notify_one();
             }
         };
         match std::thread::Builder::new().name("store".into()).spawn(write) {
             Ok(_) => self.writing = Some(writing),
-            Err(error) => self.note(Err(error), registry),
+            Err(error) => self.note(Err(error.into()), registry),
         }
     }
 
@@ -123,9 +119,11 @@ impl Store {
     /// Writes what is left, for no longer than `patience`.
     pub fn finish(&mut self, registry: &mut Registry, patience: Duration) {
         let limit = Instant::now() + patience;
+        // One may be under way that has not all, and the next has.
+        let enough = self.failures + 2;
         loop {
             self.save(registry);
-            let is_done = self.writing.is_none() || self.failing;
+            let is_done = self.writing.is_none() || self.failures >= enough;
             if is_done || Instant::now() >= limit {
                 return;
             }
@@ -133,29 +131,65 @@ impl Store {
         }
     }
 
-    fn note(&mut self, written: io::Result<()>, registry: &mut Registry) {
+    fn note(&mut self, written: Result<(), Unwritten>, registry: &mut Registry) {
         if written.is_ok() {
             self.written.extend(registry.saved());
         }
         match written {
-            Ok(()) if self.failing => {
-                self.failing = false;
+            Ok(()) if self.failures > 0 => {
+                self.failures = 0;
                 tracing::info!("{} is written again", self.file.display());
             }
             Ok(()) => {}
-            Err(error) => {
+            Err(Unwritten { error, is_spared }) => {
                 registry.keep_unsaved();
-                if !self.failing {
+                if self.failures == 0 {
+                    let place = match is_spared {
+                        true => format!("in {}", self.spare.path().display()),
+                        false => "in memory alone".to_owned(),
+                    };
+                    let file = self.file.display();
                     tracing::error!(
-                        "cannot write {}: {error}; totals of agents that have gone are in memory \
-                         alone until it can be",
-                        self.file.display()
+                        "cannot write {file}: {error}; until it can be, totals of agents are {place}"
                     );
                 }
-                self.failing = true;
+                self.failures = self.failures.saturating_add(1);
             }
         }
     }
+}
+
+/// Why the file was not written.
+#[derive(Debug)]
+struct Unwritten {
+    error: io::Error,
+    /// Whether the spare has what it should.
+    is_spared: bool,
+}
+
+impl From<io::Error> for Unwritten {
+    fn from(error: io::Error) -> Self {
+        Self { error, is_spared: false }
+    }
+}
+
+fn move_aside(file: &Path) -> String {
+    // One that was moved there before stays.
+    let first = "json.unusable".to_owned();
+    let names = std::iter::once(first).chain((2..).map(|n| format!("json.unusable-{n}")));
+    let mut places = names.map(|name| file.with_extension(name));
+    let aside = places.find(|place| !place.exists()).unwrap_or_default();
+    match fs::rename(file, &aside) {
+        Ok(()) => format!("moved to {}", aside.display()),
+        Err(error) => format!("cannot be moved aside: {error}"),
+    }
+}
+
+fn read_text(file: &Path) -> io::Result<String> {
+    if fs::metadata(file)?.len() > SIZE_LIMIT {
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, "over 1 GiB"));
+    }
+    fs::read_to_string(file)
 }
 
 /// Replaces a file so that a reader, or a crash, finds the old text or the new one, whole.
@@ -182,7 +216,7 @@ mod tests {
         let folder = std::env::temp_dir().join(format!("musterd-stored-{}", std::process::id()));
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         let done = Arc::new(Notify::new());
-        let mut store = Store::new(&folder, Arc::clone(&done));
+        let mut store = Store::new(&folder, &folder.join("run"), Arc::clone(&done));
         let mut registry = Registry::new(crate::config::parse(&[]).unwrap().agents);
         registry.child_restarts("first");
         store.save(&mut registry);
@@ -197,6 +231,43 @@ mod tests {
             runtime.block_on(woken).expect("nothing has been written");
             store.save(&mut registry);
         }
+        fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[test]
+    fn what_cannot_be_written_is_spared_for_the_next_daemon() {
+        let folder = std::env::temp_dir().join(format!("musterd-spared-{}", std::process::id()));
+        let (state, run) = (folder.join("state"), folder.join("run"));
+        let registry = || Registry::new(crate::config::parse(&[]).unwrap().agents);
+        let has_all = |registry: &mut Registry| {
+            registry.keep_unsaved();
+            registry.take_unsaved().is_some_and(|text| text.contains("\"restarts\":3"))
+        };
+        let store = || Store::new(&state, &run, Arc::new(Notify::new()));
+        let is_spared = || run.join("agents.spare").exists();
+        fs::create_dir_all(&folder).unwrap();
+        fs::write(&state, "a file where the folder should be").unwrap();
+        let (mut first, mut before) = (store(), registry());
+        before.child_restarts("a");
+        first.finish(&mut before, Duration::from_secs(60));
+        before.child_restarts("a");
+        // While one that has not all may be under way.
+        first.save(&mut before);
+        before.child_restarts("a");
+        first.finish(&mut before, Duration::from_secs(60));
+        assert!(first.failures >= 4 && is_spared());
+
+        let (mut next, mut after) = (store(), registry());
+        next.restore(&mut after);
+        assert!(has_all(&mut after));
+        after.keep_unsaved();
+        fs::remove_file(&state).unwrap();
+        next.finish(&mut after, Duration::from_secs(60));
+        assert!(!is_spared() && next.failures == 0);
+
+        let mut last = registry();
+        store().restore(&mut last);
+        assert!(has_all(&mut last));
         fs::remove_dir_all(&folder).unwrap();
     }
 
