@@ -62,6 +62,23 @@ fn requests(node: &Node, agent: &str, status: &str) -> Option<f64> {
 }
 
 #[test]
+fn the_last_line_may_lack_its_line_feed_and_half_a_line_is_refused() {
+    let node = Node::start("");
+    let hello = "{\"musterd\":1,\"agent\":\"last\",\"mode\":\"lines\"";
+    let line = "{\"event\":\"end\",\"status\":\"success\",\"seconds\":1,\"seq\":1}";
+    let send = |session: &str, text: &str| by_hand(&node, &format!("{hello}{session}}}\n{text}"));
+    assert_eq!(send("", line).get(1).unwrap()["ack"], 1);
+    let half = line.strip_suffix("1}").unwrap();
+    assert!(send("", half).get(1).unwrap()["error"].is_string());
+    // One that may come once more, and does.
+    let session = ",\"session\":\"s\"";
+    assert_eq!(send(session, half).len(), 1);
+    assert_eq!(send(session, line).get(1).unwrap()["ack"], 1);
+    assert_eq!(requests(&node, "last", "success"), Some(2.0));
+    assert_eq!(node.metrics().sum("musterd_refused_total", &["lines", "malformed"]), Some(1.0));
+}
+
+#[test]
 fn lines_may_be_sent_by_hand() {
     let node = Node::start("");
     let text = "{\"musterd\":1,\"agent\":\"backup\",\"mode\":\"lines\"}\n\

@@ -113,6 +113,17 @@ impl Lines {
         ended
     }
 
+    /// The peer has said all it has to say. Its last line may lack the line feed; of half a line nothing counts,
+    /// which is a fault where it cannot come once more.
+    fn take_rest(&mut self, context: &Context) {
+        let is_whole = protocol::is_whole(&self.pending);
+        if is_whole || !(self.pending.is_empty() || self.may_come_back()) {
+            self.pending.push(b'\n');
+            // A whole one is no violation, and no batch.
+            let _ = self.take_batch(context);
+        }
+    }
+
     fn refuse(&mut self, seq: Option<u64>, violation: &Violation, context: &Context) {
         context.instruments.refused("lines", violation.reason);
         if let Some(left_out) = context.log_quota.take(Instant::now()) {
@@ -203,7 +214,10 @@ async fn read_lines(
             has_died = wait(stream, lines, watch).await;
         }
         match read(stream, &mut lines.pending) {
-            Ok(0) => return End::Peer,
+            Ok(0) => {
+                lines.take_rest(context);
+                return End::Peer;
+            }
             Ok(_) => tokio::task::yield_now().await,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock && !has_died => {}
             Err(_) => return End::Peer,

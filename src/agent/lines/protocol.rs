@@ -147,6 +147,12 @@ pub fn decode(bytes: &[u8]) -> Result<Frame, Violation> {
     }
 }
 
+/// Whether bytes without a line feed are all of a line: an object that is cut short has no end.
+#[must_use]
+pub fn is_whole(bytes: &[u8]) -> bool {
+    serde_json::from_slice::<serde::de::IgnoredAny>(bytes).is_ok()
+}
+
 fn parse(line: &[u8]) -> Line {
     match serde_json::from_slice::<Keys>(line) {
         Ok(keys) => Line { seq: keys.seq, event: event(keys) },
@@ -432,6 +438,8 @@ mod tests {
         let mut longest = vec![b' '; LINE_LIMIT];
         longest[LINE_LIMIT - 1] = b'\n';
         assert!(matches!(decode(&longest), Ok(Frame::Line { length: LINE_LIMIT, .. })));
+        let whole = br#"{"event":"begin","id":"}"}"#;
+        assert!(is_whole(whole) && (0..whole.len()).all(|cut| !is_whole(&whole[..cut])));
         let nested = "[".repeat(LINE_LIMIT - 20);
         assert!(line(&format!("{{\"labels\":{nested}")).event.is_err());
     }
