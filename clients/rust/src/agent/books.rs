@@ -27,7 +27,7 @@ pub(super) struct Books {
     pub(super) clock: Clock,
     pub(super) requests: [Option<Series>; Status::ALL.len()],
     duration: Option<HistogramSeries>,
-    errors: Vec<(Box<str>, Placed)>,
+    pub(super) errors: Vec<(Box<str>, Placed)>,
     tokens: Vec<(Box<str>, [Placed; 2])>,
     calls: Vec<Call>,
     /// In the order they were declared in.
@@ -130,7 +130,9 @@ impl Books {
         {
             return self.ledgers.first.end_counted(flight, counter, duration, seconds);
         }
-        let error = failed.then(|| self.error_series(category.unwrap_or(OTHER)));
+        // An empty label is none, so that word names nothing either.
+        let category = category.filter(|word| !word.is_empty()).unwrap_or(OTHER);
+        let error = failed.then(|| self.error_series(category));
         let error = error.and_then(|place| self.errors.get(place)).map(|(_, placed)| placed);
         let writer = &mut self.ledgers.first;
         let mut update = Update::default();

@@ -90,6 +90,18 @@ fn every_end_counts_once() {
 }
 
 #[test]
+fn an_empty_category_is_none() {
+    let agent = agent();
+    agent.begin().error("");
+    agent.record(Status::Timeout, Duration::ZERO, Some(""));
+    let books = agent.books().unwrap();
+    let names: Vec<_> = books.errors.iter().map(|(name, _)| &**name).collect();
+    assert_eq!(names, ["other"]);
+    let other = books.errors[0].1.series().unwrap();
+    assert_eq!(books.ledgers.first.value(other), 2);
+}
+
+#[test]
 fn objects_of_one_name_are_one_agent_until_the_last_of_them_ends() {
     let named = |version: &str| {
         Agent::builder("one").socket("/nonexistent/musterd.sock").version(version).start()
