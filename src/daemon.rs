@@ -255,6 +255,7 @@ impl Daemon {
         node::log_changes(&registry.refresh(clock::monotonic()));
         drop(registry);
         self.save();
+        listener::tell_of_hanging_files();
         notify::watchdog();
         notify::status(&self.node.status_line());
     }

@@ -21,13 +21,25 @@ const FILE: &str = "agents.json";
 /// A file larger than this was not written by us: `[agents] max_total_series` is what bounds it.
 const SIZE_LIMIT: u64 = 1 << 30;
 
+/// A write that takes longer is told of: the disk hangs.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A write under way.
+#[derive(Debug)]
+struct Writing {
+    result: Receiver<Result<(), Unwritten>>,
+    begun: Instant,
+    /// Whether it has been told of.
+    is_told: bool,
+}
+
 /// The folder of kept state.
 #[derive(Debug)]
 pub struct Store {
     file: PathBuf,
     spare: Spare,
     /// What becomes of the write under way: on a thread of its own, since a disk may be slow, or hang.
-    writing: Option<Receiver<Result<(), Unwritten>>>,
+    writing: Option<Writing>,
     /// Woken when something has been written: what has changed meanwhile is to be written at once.
     done: Arc<Notify>,
     /// Attempts to write that have failed since the last that did not: the first is logged.
@@ -80,8 +92,8 @@ impl Store {
     /// Begins to write what has changed in the registry, if anything has and no write is under
     /// way. Called again and again, so that nothing stays unwritten.
     pub fn save(&mut self, registry: &mut Registry) {
-        match self.writing.as_ref().map(Receiver::try_recv) {
-            Some(Err(TryRecvError::Empty)) => return,
+        match self.writing.as_ref().map(|writing| writing.result.try_recv()) {
+            Some(Err(TryRecvError::Empty)) => return self.tell_if_late(Instant::now()),
             Some(Ok(written)) => self.note(written, registry),
             Some(Err(TryRecvError::Disconnected)) => {
                 let error = io::Error::other("the thread that writes has panicked");
@@ -92,12 +104,12 @@ impl Store {
         self.writing = None;
         let Some(text) = registry.take_unsaved() else { return };
         let (file, spare, done) = (self.file.clone(), self.spare.clone(), Arc::clone(&self.done));
-        let (result, writing) = mpsc::sync_channel(1);
+        let (sender, result) = mpsc::sync_channel(1);
         let write = move || {
             let written = replace(&file, text.as_bytes())
                 .map_err(|error| Unwritten { is_spared: spare.write(&file, &text).is_ok(), error });
             let is_written = written.is_ok();
-            let _ = result.send(written);
+            let _ = sender.send(written);
             // What cannot be written is tried again in a while, not at once.
             if is_written {
                 spare.remove();
@@ -105,8 +117,23 @@ impl Store {
             }
         };
         match std::thread::Builder::new().name("store".into()).spawn(write) {
-            Ok(_) => self.writing = Some(writing),
+            Ok(_) => {
+                self.writing = Some(Writing { result, begun: Instant::now(), is_told: false });
+            }
             Err(error) => self.note(Err(error.into()), registry),
+        }
+    }
+
+    fn tell_if_late(&mut self, now: Instant) {
+        let Some(writing) = &mut self.writing else { return };
+        if !writing.is_told && now.saturating_duration_since(writing.begun) >= PATIENCE {
+            writing.is_told = true;
+            tracing::error!(
+                "{} is being written for over {} s: its disk hangs; until it answers, totals of agents that have \
+                 gone are in memory alone",
+                self.file.display(),
+                PATIENCE.as_secs()
+            );
         }
     }
 
@@ -269,6 +296,24 @@ mod tests {
         store().restore(&mut last);
         assert!(has_all(&mut last));
         fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[test]
+    fn a_disk_that_hangs_is_told_of_once() {
+        let folder = Path::new("/nonexistent");
+        let mut store = Store::new(folder, folder, Arc::new(Notify::new()));
+        let (_sender, result) = mpsc::sync_channel(1);
+        let begun = Instant::now();
+        store.writing = Some(Writing { result, begun, is_told: false });
+        let is_told = |store: &mut Store, after| {
+            store.tell_if_late(begun + after);
+            store.writing.as_ref().is_some_and(|writing| writing.is_told)
+        };
+        assert!(!is_told(&mut store, Duration::from_secs(29)));
+        assert!(is_told(&mut store, PATIENCE));
+        let mut registry = Registry::new(crate::config::parse(&[]).unwrap().agents);
+        store.save(&mut registry);
+        assert!(store.writing.is_some(), "it is waited for");
     }
 
     #[test]

@@ -7,7 +7,7 @@ use super::allow;
 use super::connections::{Connections, Open};
 use super::lines::connection::{self, Lines};
 use super::lines::folder::Folder;
-use super::offered::Offered;
+use super::offered::{self, Offered, Sender};
 use super::options::Options;
 use super::peer::Peer;
 use super::protocol::{self, Frame, HELLO_LIMIT, Hello, Mode, Violation};
@@ -286,7 +286,7 @@ async fn wait_for_end(
 /// Reads the hello and answers it.
 async fn greet(stream: &UnixStream, peer: &Peer, context: &Context) -> Result<Greeted, Refusal> {
     // Only the wait for the hello is cut short: a ledger that was handed out is always attended to.
-    let received = tokio::time::timeout(context.hello_timeout, receive_hello(stream)).await;
+    let received = tokio::time::timeout(context.hello_timeout, receive_hello(stream, peer)).await;
     let received = received.unwrap_or_else(|_| {
         let text = format!("no hello within {} s", context.hello_timeout.as_secs_f64());
         Err(Refusal { reason: "timeout", text, retry: true })
@@ -332,6 +332,17 @@ async fn greet(stream: &UnixStream, peer: &Peer, context: &Context) -> Result<Gr
     Ok(Greeted::Ledger(welcome.key))
 }
 
+/// Says in the log who has sent files that do not come to be closed.
+pub fn tell_of_hanging_files() {
+    for Sender { pid, uid } in offered::hanging() {
+        tracing::warn!(
+            pid,
+            uid,
+            "a file that was sent with a hello does not come to be closed: its server does not answer"
+        );
+    }
+}
+
 /// Has a new ledger looked at as soon as its client has copied what it has counted before: what comes after the
 /// look is recent.
 fn look_again(context: &Context) {
@@ -359,7 +370,7 @@ struct Received {
     rest: Vec<u8>,
 }
 
-async fn receive_hello(stream: &UnixStream) -> Result<Option<Received>, Refusal> {
+async fn receive_hello(stream: &UnixStream, peer: &Peer) -> Result<Option<Received>, Refusal> {
     let refused = |violation: Violation| Refusal {
         reason: violation.reason,
         text: violation.text,
@@ -372,8 +383,9 @@ async fn receive_hello(stream: &UnixStream) -> Result<Option<Received>, Refusal>
             let text = "too many files that were sent do not come to be closed".to_owned();
             return Err(Refusal { reason: "files_hang", text, retry: true });
         }
-        let received =
-            stream.async_io(Interest::READABLE, || receive(stream, &mut line, &mut file)).await;
+        let received = stream
+            .async_io(Interest::READABLE, || receive(stream, peer, &mut line, &mut file))
+            .await;
         match received {
             Ok(0) if line.is_empty() => return Ok(None),
             Ok(0) => {
@@ -396,6 +408,7 @@ async fn receive_hello(stream: &UnixStream) -> Result<Option<Received>, Refusal>
 /// files than one are closed at once.
 fn receive(
     stream: &UnixStream,
+    peer: &Peer,
     line: &mut Vec<u8>,
     file: &mut Option<Offered>,
 ) -> io::Result<usize> {
@@ -408,7 +421,7 @@ fn receive(
     for message in control.drain() {
         if let RecvAncillaryMessage::ScmRights(files) = message {
             for sent in files {
-                let sent = Offered::new(sent);
+                let sent = Offered::new(sent, peer);
                 if file.is_none() {
                     *file = Some(sent);
                 }

@@ -191,7 +191,13 @@ fn sums_are_the_same_in_whatever_order_ledgers_end_and_come_back() {
             let text = registry.take_unsaved().unwrap();
             assert_eq!(next.restore(&text, at(2)).unwrap(), [""; 0]);
             for (pid, (_, file)) in (0..).zip(ledgers) {
-                next.connect(hello("a"), &peer(0, pid), Some(Offered::new(file)), at(3)).unwrap();
+                next.connect(
+                    hello("a"),
+                    &peer(0, pid),
+                    Some(Offered::new(file, &peer(0, pid))),
+                    at(3),
+                )
+                .unwrap();
             }
             assert_eq!(sums(&mut next), shown, "{first} first, {gone} gone");
         }
@@ -301,7 +307,7 @@ fn a_ledger_comes_back_after_a_break_and_counts_once() {
     pen.requests("success", 5);
     assert!(registry.disconnected(key, true), "the process goes on");
     assert_eq!(requests(&mut registry, "a"), [5, 0, 0, 0, 0]);
-    let offer = || Some(Offered::new(file.try_clone().unwrap()));
+    let offer = || Some(Offered::new(file.try_clone().unwrap(), &peer(0, 1)));
     let again = registry.connect(hello("a"), &peer(0, 1), offer(), at(2)).unwrap();
     assert!(again.file.is_none() && again.answer.contains("resumed"));
     assert_eq!(requests(&mut registry, "a"), [5, 0, 0, 0, 0]);
@@ -330,7 +336,7 @@ fn another_process_does_not_speak_for_a_ledger_in_use() {
     let mut registry = Registry::new(options());
     let (_, file, _) = connect(&mut registry, "a", 1);
     for (name, pid) in [("a", 2), ("b", 1)] {
-        let offer = Some(Offered::new(file.try_clone().unwrap()));
+        let offer = Some(Offered::new(file.try_clone().unwrap(), &peer(0, 1)));
         let welcome = registry.connect(hello(name), &peer(0, pid), offer, at(2)).unwrap();
         assert!(welcome.file.is_some(), "{name} {pid}");
     }
@@ -407,7 +413,7 @@ fn after_a_restart_counters_are_whole_or_absent() {
         (told["requests"]["success"].as_u64(), told["errors"]["net"].as_u64())
     };
     assert_eq!(described(&next, at(101)), (None, None));
-    next.connect(hello("a"), &peer(0, 2), Some(Offered::new(file)), at(102)).unwrap();
+    next.connect(hello("a"), &peer(0, 2), Some(Offered::new(file, &peer(0, 2))), at(102)).unwrap();
     assert_eq!(requests(&mut next, "a"), [13, 0, 0, 0, 0]);
     assert!(next.agents["a"].is_whole(at(102)));
     assert_eq!(described(&next, at(102)), (Some(13), Some(2)));
@@ -512,7 +518,9 @@ fn an_agent_comes_back_to_a_ledger_that_was_kept() {
     Pen::on(&file).requests("success", 5);
     let mut next = next_daemon(&registry.take_unsaved().unwrap());
     let key = next.take_back(&kept, at(1)).unwrap().unwrap();
-    let again = next.connect(hello("a"), &peer(0, 1), Some(Offered::new(file)), at(2)).unwrap();
+    let again = next
+        .connect(hello("a"), &peer(0, 1), Some(Offered::new(file, &peer(0, 1))), at(2))
+        .unwrap();
     assert!(again.file.is_none() && again.keepsake.is_none(), "it is kept already");
     assert!(!next.is_current(key), "who waited for it need wait no longer");
     next.died(key);
@@ -525,7 +533,7 @@ fn an_agent_comes_back_to_a_ledger_that_was_kept() {
 fn a_ledger_that_systemd_has_not_kept_is_given_to_it() {
     let mut registry = Registry::new(options());
     let (_, file, _) = connect(&mut registry, "a", 1);
-    let offer = || Some(Offered::new(file.try_clone().unwrap()));
+    let offer = || Some(Offered::new(file.try_clone().unwrap(), &peer(0, 1)));
     let mut next = Registry::new(options());
     let welcome = next.connect(hello("a"), &peer(0, 1), offer(), at(2)).unwrap();
     assert_eq!(welcome.keepsake.unwrap().label.agent, "a");
