@@ -21,6 +21,8 @@ const AGENTS: usize = 8;
 const ABOUT: u64 = 0;
 const BEGUN: u64 = 8;
 const ENDED: u64 = 16;
+/// 1 once it has a ledger of the daemon's: what is killed before takes its counts along.
+const REPORTS: u64 = 24;
 
 fn kills() -> usize {
     std::env::var("MUSTERD_KILLS").ok().and_then(|kills| kills.parse().ok()).unwrap_or(20)
@@ -52,6 +54,7 @@ fn as_agent() {
         }
         note(ENDED, count);
         if count % 16 == 0 {
+            note(REPORTS, agent.is_connected().into());
             std::thread::sleep(Duration::from_millis(1));
         }
     }
@@ -68,7 +71,7 @@ impl Tally {
         let path = folder.0.join(format!("tally-{number}"));
         let file =
             File::options().read(true).write(true).create(true).truncate(true).open(&path).unwrap();
-        file.set_len(24).unwrap();
+        file.set_len(32).unwrap();
         let child = Command::new(std::env::current_exe().unwrap())
             .args(["as_agent", "--exact"])
             .env("TALLY_NAME", name)
@@ -150,7 +153,7 @@ fn killing_agents_loses_and_doubles_nothing() {
     let mut dead = Vec::new();
     for kill in 0..kills() {
         let mut victim = live.remove(0);
-        until("it is at work", || victim.noted(ENDED) > 200);
+        until("it is at work", || victim.noted(ENDED) > 200 && victim.noted(REPORTS) == 1);
         // At a moment of its own each time, so that kills fall on every step of a request.
         std::thread::sleep(Duration::from_micros(137 * (kill as u64 % 31)));
         victim.kill();

@@ -76,6 +76,8 @@ fn what_is_wrong_is_told_everywhere_and_logged_once() {
     for _ in 0..20 {
         node.get("/health").unwrap();
     }
+    // A thread of its own writes the log.
+    node.until_logged("agent hangs is healthy, was stuck: ");
     let log = node.log();
     let times = |text: &str| log.matches(text).count();
     assert_eq!(times("agent failing is unhealthy"), 1, "{log}");
