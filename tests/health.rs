@@ -141,13 +141,15 @@ fn a_change_of_resolution_loses_no_duration() {
     node.kill();
     node.configure("agents.duration_schema = 5");
     node.launch();
-    let new = agent(&node, "worker");
+    // Described otherwise, it has a ledger of its own.
+    let new = Agent::builder("worker").socket(node.socket()).version("2").start();
     for _ in 0..10 {
         new.record(Status::Success, Duration::from_secs(1), None);
     }
     until("both are there", || old.is_connected() && new.is_connected());
     let count = || node.metrics().sum("agent_request_duration_seconds_count", &["worker"]);
     until("all durations are counted", || count() == Some(20.0));
+    assert_eq!(described(&node, "worker")["ledgers"].as_array().unwrap().len(), 2);
     drop((old, new));
     until("it has ended", || described(&node, "worker")["state"] == "stopped");
     assert_eq!(count(), Some(20.0));
