@@ -3,6 +3,8 @@
 //!
 //! Must not know what the daemon makes of it.
 
+mod told;
+
 use crate::stderr;
 use musterd_client::{Agent, DEFAULT_SOCKET, Status};
 use rustix::process::{Pid, Signal, getpgrp, kill_process};
@@ -46,14 +48,13 @@ pub struct Ended {
 }
 
 impl Reporter {
-    /// Tells the daemon of a request.
+    /// Tells the daemon of a request, which counts once this returns.
     ///
     /// # Errors
     /// There is no daemon, or it will not listen to this agent.
     pub fn tell(&self, ended: &Ended) -> Result<(), String> {
-        let agent = self.start();
-        agent.record(ended.status, ended.duration, ended.category.as_deref());
-        self.wait_connected(&agent, PATIENCE)
+        told::tell(&self.socket(), &self.agent, ended, PATIENCE)
+            .map_err(|why| format!("not reported: the agent {:?} {why}", self.agent))
     }
 
     /// Runs a command as a request, which lasts as long as it does; signals are passed on to

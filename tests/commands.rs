@@ -6,6 +6,7 @@ mod node;
 use node::{Node, until};
 use std::io::{BufRead as _, BufReader};
 use std::process::{Command, Output, Stdio};
+use std::time::Duration;
 
 fn report(node: &Node, arguments: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_musterd"));
@@ -41,6 +42,30 @@ fn a_report_is_counted_before_it_returns() {
     until("it has ended on purpose", || {
         node.metrics().sum("agent_health_status", &["backup", "\"stopped\""]) == Some(1.0)
     });
+}
+
+#[test]
+fn what_has_been_reported_counts_once_whenever_the_daemon_is_killed() {
+    const REPORTS: u64 = 30;
+    let mut node = Node::start("");
+    let mut told = 0;
+    for number in 0..REPORTS {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_musterd"))
+            .args(["report", "--agent", "job", "--status", "success", "--seconds", "1"])
+            .env("MUSTERD_SOCKET", node.socket())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        std::thread::sleep(Duration::from_micros(293 * number));
+        node.kill();
+        node.launch();
+        told += u64::from(child.wait().unwrap().success());
+    }
+    let counted = || node.metrics().sum("agent_requests_total", &["agent=\"job\"", "success"]);
+    until("the counters are whole", || counted().is_some());
+    let counted = counted().unwrap() as u64;
+    // One that has given up may have been heard.
+    assert!(told > 0 && (told..=REPORTS).contains(&counted), "{counted} counted, {told} told");
 }
 
 #[test]
