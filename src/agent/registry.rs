@@ -273,11 +273,12 @@ impl Registry {
         self.unsaved = true;
     }
 
-    /// The agent is down because that was asked for, however its last process ended.
-    pub fn child_stopped(&mut self, name: &str) {
+    /// The agent is down and stays so, whatever was known of its last process's end.
+    pub fn child_rests(&mut self, name: &str, how: Presence) {
         let agent = self.agents.get_mut(name).filter(|agent| agent.child.is_none());
-        if let Some(agent) = agent.filter(|agent| agent.live.is_empty()) {
-            agent.ended = Some(Presence::Stopped);
+        // Of ledgers that are still there, those are another program's that have come since its end.
+        if let Some(agent) = agent.filter(|agent| agent.live.is_empty() || agent.ended.is_some()) {
+            agent.ended = Some(how);
         }
     }
 

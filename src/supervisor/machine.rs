@@ -11,12 +11,25 @@
 mod tests;
 
 use super::policy::{Exit, Policy, Reason};
+use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 use std::time::Duration;
 
 /// How long processes that outlive their leader may survive KILL (in an uninterruptible wait, or
 /// as another user's) before the agent is started again without them having gone.
 pub const KILL_WAIT: Duration = Duration::from_secs(10);
+
+/// Where an agent stays until something is asked of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Rest {
+    /// It was asked to be down.
+    Stopped,
+    /// It was given up.
+    Failed,
+    /// It exited, and the policy does not restart it.
+    Finished,
+}
 
 /// What was asked of an agent whose process is still there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,6 +115,26 @@ impl Phase {
             Self::Finished => "finished",
         }
     }
+
+    /// Where it stays, or will stay once nothing is left of its process.
+    #[must_use]
+    pub const fn rest(self) -> Option<Rest> {
+        match self {
+            Self::Stopped
+            | Self::Stopping { then: Then::Stop, .. }
+            | Self::Killing { then: Then::Stop }
+            | Self::Clearing { next: Next::Asked(Then::Stop), .. } => Some(Rest::Stopped),
+            Self::Failed | Self::Clearing { next: Next::GiveUp, .. } => Some(Rest::Failed),
+            Self::Finished | Self::Clearing { next: Next::Finish, .. } => Some(Rest::Finished),
+            _ => None,
+        }
+    }
+
+    /// Whether it stays where it is, and nothing is left of its process.
+    #[must_use]
+    pub const fn is_rest(self) -> bool {
+        matches!(self, Self::Stopped | Self::Failed | Self::Finished)
+    }
 }
 
 /// What is remembered of earlier starts. An operator's start or restart forgets it.
@@ -148,6 +181,30 @@ impl State {
     #[must_use]
     pub fn adopted(now: Duration) -> Self {
         Self::fresh(Phase::Running { since: now })
+    }
+
+    /// Where an earlier daemon has left it to stay.
+    #[must_use]
+    pub fn resting(rest: Rest) -> Self {
+        Self::fresh(match rest {
+            Rest::Stopped => Phase::Stopped,
+            Rest::Failed => Phase::Failed,
+            Rest::Finished => Phase::Finished,
+        })
+    }
+
+    /// With what has outlived a leader whose end an earlier daemon has told: the rest of its group is to end
+    /// within the grace of a stop, and what follows is what that daemon had in mind.
+    #[must_use]
+    pub fn clearing(policy: &Policy, rest: Option<Rest>, now: Duration) -> Self {
+        let next = match rest {
+            Some(Rest::Stopped) => Next::Asked(Then::Stop),
+            Some(Rest::Failed) => Next::GiveUp,
+            Some(Rest::Finished) => Next::Finish,
+            None => Next::Backoff(now),
+        };
+        let until = now.saturating_add(policy.stop_grace);
+        Self::fresh(Phase::Clearing { until, killed: false, next })
     }
 
     /// When [`Event::Timer`] is due, if time alone changes anything.

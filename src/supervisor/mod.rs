@@ -5,7 +5,8 @@
 //! processes of the daemon's own, what they write being read by `output`, or with units of `systemd`.
 //! `options` is the configuration; `report` is what the rest of the daemon learns. Agents outlive the
 //! daemon: a [`Supervisor`] that is dropped leaves them running, and the next one finds them by the
-//! records in the run directory, or in systemd.
+//! records in the run directory, or in systemd. What is to stay down stays down under the next one, too,
+//! until the next boot.
 //!
 //! This room must not know about metrics, ledgers or HTTP, nor whether an agent is well: only
 //! whether it runs.
@@ -186,7 +187,7 @@ impl Supervisor {
         self.tell(name, Event::Start)
     }
 
-    /// Stops an agent until it is started by name, or the daemon is restarted.
+    /// Stops an agent until it is started by name.
     ///
     /// # Errors
     /// [`UnknownAgent`].
@@ -215,13 +216,14 @@ impl Supervisor {
     }
 
     /// Stops all agents at once and waits until they are down: at most for the longest grace and
-    /// the wait after KILL, then says which are not. Those that systemd runs go on.
+    /// the wait after KILL, then says which are not. Those that were to stay down do so under the next
+    /// daemon, the others are started by it. Those that systemd runs go on.
     pub async fn shutdown(mut self) {
         if self.places.manager.is_some() {
             return self.detach().await;
         }
         for agent in self.agents.values() {
-            send(agent, Command::Retire);
+            send(agent, Command::Close);
         }
         let agents = self.take_all();
         let longest = agents.iter().map(|(_, agent)| agent.stop_grace).max().unwrap_or_default();

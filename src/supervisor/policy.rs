@@ -91,7 +91,7 @@ impl fmt::Display for Exit {
 }
 
 /// Why there is no process any more: the label `reason` of `agent_exits_total`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Reason {
     /// It exited with code 0.

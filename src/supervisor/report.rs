@@ -2,9 +2,9 @@
 //!
 //! Must not know who listens.
 
-use super::machine::Phase;
+use super::machine::{Phase, Rest};
 use super::policy::Reason;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -34,6 +34,13 @@ pub enum What {
         /// Its number, which is its group's as well.
         pid: u32,
     },
+    /// An earlier daemon has left it to stay down, and it does.
+    Rests {
+        /// Where.
+        rest: Rest,
+        /// How its last process ended, if it has had one.
+        last: Option<(Reason, String)>,
+    },
     /// The process has gone, or could not be made.
     Exited {
         /// Why.
@@ -44,7 +51,10 @@ pub enum What {
         restarting_in: Option<Duration>,
     },
     /// There were too many starts; there will be no other until one is asked for.
-    GaveUp,
+    GaveUp {
+        /// How the last process ended, or why it could not be made.
+        detail: String,
+    },
     /// It is down because that was asked for.
     Stopped,
     /// Lines of its output were left out of the log.
@@ -97,18 +107,27 @@ impl Default for Status {
 }
 
 /// How a process ended.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LastExit {
     /// Why.
     pub reason: Reason,
     /// The same in words.
     pub detail: String,
     /// When.
-    #[serde(serialize_with = "unix_seconds")]
+    #[serde(with = "unix_seconds")]
     pub at: SystemTime,
 }
 
-fn unix_seconds<S: serde::Serializer>(at: &SystemTime, serializer: S) -> Result<S::Ok, S::Error> {
-    let since = at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    serializer.serialize_u64(since.as_secs())
+mod unix_seconds {
+    use serde::{Deserialize as _, Deserializer, Serializer};
+    use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+    pub(super) fn serialize<S: Serializer>(at: &SystemTime, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_u64(at.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs())
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<SystemTime, D::Error> {
+        let since = Duration::from_secs(u64::deserialize(from)?);
+        Ok(UNIX_EPOCH.checked_add(since).unwrap_or(UNIX_EPOCH))
+    }
 }

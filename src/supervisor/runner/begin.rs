@@ -1,16 +1,15 @@
-//! Processes that are there without this task having had them made: those that an earlier daemon has
-//! left, and those that systemd has started.
+//! What is there without this task having had it made: processes that an earlier daemon has left or systemd has
+//! started, and agents that are to stay down.
 //!
-//! Must not know how they are watched.
+//! Must not know how processes are watched.
 
 use super::child::Child;
-use super::maker::{note, note_end};
 use super::process::Process;
-use super::record::Record;
-use super::{Runner, exec, unit};
-use crate::supervisor::machine::{Action, Event, State};
+use super::record::{Record, Rested};
+use super::{Runner, boot, exec, unit};
+use crate::supervisor::machine::{Action, Event, Rest, Signal, State};
 use crate::supervisor::options::Launch;
-use crate::supervisor::policy::Exit;
+use crate::supervisor::policy::{Exit, Restart};
 use crate::supervisor::report::What;
 
 /// What is there when the task begins.
@@ -19,6 +18,12 @@ enum Found {
     Running(Process, Option<Box<Launch>>),
     /// One that has ended by itself: systemd knows how, and which run it was.
     Ended(Exit, u64),
+    /// One that has ended while no daemon ran, and what is left of its group.
+    Died(Option<Process>),
+    /// What is left of the group of one whose end an earlier daemon has told, and where the agent is to stay.
+    Clearing(Process, Option<Rested>),
+    /// Nothing, and so it is to stay; what its last process was made from.
+    Resting(Rested, Box<Launch>),
     Nothing,
 }
 
@@ -32,9 +37,11 @@ impl Runner {
                 self.handle(Event::Reload { changed });
             }
             Found::Ended(exit, run) => self.learn_former_end(exit, run),
-            Found::Nothing if self.definition.autostart && !self.retiring => {
-                self.handle(Event::Start)
-            }
+            Found::Died(rest) => self.learn_death(rest),
+            Found::Clearing(rest, rested) => self.go_on_clearing(rest, rested),
+            Found::Resting(..) | Found::Nothing if self.retiring => {}
+            Found::Resting(rested, made_from) => self.go_on_resting(rested, &made_from),
+            Found::Nothing if self.definition.autostart => self.handle(Event::Start),
             Found::Nothing => {}
         }
     }
@@ -42,13 +49,20 @@ impl Runner {
     /// Goes on from an end that is news, or that an earlier daemon has told while the agent waited for
     /// its next start.
     fn learn_former_end(&mut self, exit: Exit, run: u64) {
-        let is_news = !self.record().is_some_and(|record| record.has_told(run));
+        let told = self.notes.read().filter(|record| record.has_told(run));
+        let is_news = told.is_none();
+        if let Some(rested) = told.and_then(|record| record.rest) {
+            // systemd has not been told so, or has not listened.
+            self.rest_in_unit(None);
+            let launch = self.definition.launch.clone();
+            return self.go_on_resting(rested, &launch);
+        }
         self.state = State::adopted(self.epoch.elapsed());
         self.has_run = true;
         if is_news {
             self.note_exit(format!("{exit}, while no daemon ran"));
         }
-        note_end(self.record_path(), Some(run), self.definition.launch.clone());
+        self.notes.ended(Some(run), &self.definition.launch);
         for action in self.decide(Event::Exited(exit)) {
             match action {
                 Action::Exited { reason, restarting_in } if !is_news => {
@@ -60,53 +74,114 @@ impl Runner {
         self.handle(Event::Emptied);
     }
 
-    /// Looks for what an earlier daemon, or systemd, has left.
-    async fn find(&self) -> Found {
-        if let Some(unit) = self.maker.unit() {
-            match unit.find().await {
-                Ok(unit::Found::Running(process)) => {
-                    let made_from = self.record().filter(|record| {
-                        (record.pid, record.start_time) == (process.pid(), process.start_time())
-                    });
-                    let made_from = made_from.map(|record| Box::new(record.launch));
-                    return Found::Running(Process::Unit(process), made_from);
-                }
-                Ok(unit::Found::Ended(exit, run)) => return Found::Ended(exit, run),
-                Ok(unit::Found::Nothing) => {}
-                Err(error) => {
-                    self.warn(&format!("{}: {error}", unit.name()));
-                    // A start takes over what runs, once systemd answers.
-                    return Found::Nothing;
-                }
-            }
+    /// Goes on from an end that nobody has seen.
+    fn learn_death(&mut self, rest: Option<Process>) {
+        let exit = Exit::Unknown;
+        let is_cleared = rest.is_none();
+        self.state = State::adopted(self.epoch.elapsed());
+        self.child = rest.map_or(Child::None, Child::Group);
+        self.has_run = true;
+        self.notes.ended(None, &self.definition.launch);
+        self.note_exit(format!("{exit}, while no daemon ran"));
+        self.handle(Event::Exited(exit));
+        if is_cleared {
+            self.notes.gone(&self.definition.launch);
+            self.handle(Event::Emptied);
         }
-        self.find_own()
     }
 
-    fn find_own(&self) -> Found {
-        let Some(record) = self.record() else { return Found::Nothing };
-        match exec::adopt(record.pid, record.start_time) {
+    /// Goes on ending what is left of a group, as the daemon before was doing.
+    fn go_on_clearing(&mut self, rest: Process, rested: Option<Rested>) {
+        tracing::info!(agent = %self.definition.name, "what its last process has started is still there");
+        let next = rested.as_ref().map(|rested| rested.rest);
+        self.state = State::clearing(&self.definition.policy, next, self.epoch.elapsed());
+        self.status.last_exit = rested.as_ref().and_then(|rested| rested.last_exit.clone());
+        self.noted = rested;
+        self.child = Child::Group(rest);
+        self.has_run = true;
+        self.signal(Signal::Term);
+    }
+
+    /// Leaves it where the daemon before has left it, unless what its process would be made from has changed.
+    fn go_on_resting(&mut self, rested: Rested, made_from: &Launch) {
+        let Rested { rest, last_exit } = rested.clone();
+        self.noted = Some(rested);
+        self.state = State::resting(rest);
+        let word = self.state.phase.text();
+        tracing::info!(agent = %self.definition.name, "left as the daemon before has left it: {word}");
+        let last = last_exit.as_ref().map(|last| (last.reason, last.detail.clone()));
+        self.has_run = last_exit.is_some();
+        self.status.last_exit = last_exit;
+        self.report(What::Rests { rest, last });
+        if *made_from != self.definition.launch {
+            self.handle(Event::Reload { changed: true });
+        }
+    }
+
+    /// Looks for what an earlier daemon, or systemd, has left.
+    async fn find(&self) -> Found {
+        let record = self.notes.read();
+        let Some(unit) = self.maker.unit() else {
+            return record.map_or(Found::Nothing, |record| self.find_own(record));
+        };
+        match unit.find().await {
+            Ok(unit::Found::Running(process)) => {
+                let made_from = record.filter(|record| {
+                    (record.pid, record.start_time) == (process.pid(), process.start_time())
+                });
+                let made_from = made_from.map(|record| Box::new(record.launch));
+                Found::Running(Process::Unit(process), made_from)
+            }
+            Ok(unit::Found::Ended(exit, run)) => Found::Ended(exit, run),
+            Ok(unit::Found::Nothing) => {
+                record.map_or(Found::Nothing, |record| self.find_own(record))
+            }
+            Err(error) => {
+                self.warn(&format!("{}: {error}", unit.name()));
+                // A start takes over what runs, once systemd answers.
+                record.map_or(Found::Nothing, |record| self.find_rest(record))
+            }
+        }
+    }
+
+    /// What a record leads to where no unit runs the agent.
+    fn find_own(&self, record: Record) -> Found {
+        let Record { pid, start_time, session, ended, .. } = record;
+        match exec::adopt(pid, start_time) {
             Ok(Some(process)) => {
                 return Found::Running(Process::Own(process), Some(Box::new(record.launch)));
             }
             Ok(None) => {}
-            Err(error) => self.warn(&format!("cannot watch process {}: {error}", record.pid)),
+            Err(error) => self.warn(&format!("cannot watch process {pid}: {error}")),
         }
-        self.forget();
-        Found::Nothing
+        let is_own = pid != 0 && record.run.is_none() && is_of_this_boot(&record);
+        let rest = is_own.then(|| exec::remains(pid, start_time, session)).flatten();
+        match rest.map(Process::Own) {
+            Some(rest) if ended => Found::Clearing(rest, record.rest),
+            rest if is_own && !ended => Found::Died(rest),
+            _ => self.find_rest(record),
+        }
     }
 
-    fn record(&self) -> Option<Record> {
-        let path = self.record_path()?;
-        Record::read(&path).unwrap_or_else(|error| {
-            self.warn(&format!("cannot read {}: {error}", path.display()));
-            None
-        })
+    /// Where a record of no process has the agent stay.
+    fn find_rest(&self, record: Record) -> Found {
+        if !is_of_this_boot(&record) {
+            self.notes.forget();
+            return Found::Nothing;
+        }
+        // It may have ended while no daemon ran: systemd has then been asked to leave it at that.
+        let is_over = record.run.is_some() && self.definition.policy.restart == Restart::Never;
+        let over = is_over.then_some(Rested { rest: Rest::Finished, last_exit: None });
+        match record.rest.or(over) {
+            Some(rested) => Found::Resting(rested, Box::new(record.launch)),
+            None => Found::Nothing,
+        }
     }
 
     fn take_over(&mut self, process: Process) {
         let pid = process.pid();
         tracing::info!(agent = %self.definition.name, pid, "still running as process {pid}");
+        self.noted = self.notes.read().and_then(|record| record.rest);
         self.state = State::adopted(self.epoch.elapsed());
         self.child = Child::Leader(process);
         self.has_run = true;
@@ -115,10 +190,15 @@ impl Runner {
 
     /// Takes on a process that systemd has started without this daemon.
     pub(super) fn meet(&mut self, process: Process) {
-        note(self.record_path(), &process, self.definition.launch.clone());
+        self.notes.started(&process, self.definition.launch.clone());
+        self.noted = None;
         self.state = State::adopted(self.epoch.elapsed());
         self.child = Child::Leader(process);
         self.left_waiting = false;
         self.tell_started();
     }
+}
+
+fn is_of_this_boot(record: &Record) -> bool {
+    record.boot.is_some() && record.boot == boot::name()
 }

@@ -8,7 +8,7 @@
 //!
 //! Must not know when or why a process is made or ended.
 
-use super::stat;
+use super::stat::{self, Stat};
 use crate::accounts;
 use crate::open_files;
 use crate::pidfd::{self, Watch};
@@ -41,8 +41,9 @@ const LOOK_AGAIN: Duration = Duration::from_millis(100);
 pub(super) struct Process {
     pid: Pid,
     start_time: u64,
-    /// Readable once the leader has ended.
-    leader: Watch,
+    session: i32,
+    /// Readable once the leader has ended; `None` if it had before.
+    leader: Option<Watch>,
 }
 
 /// Makes a process that writes to `output`. Blocks until its program has been loaded, which on a
@@ -122,7 +123,8 @@ fn watch_child(mut child: Child) -> io::Result<Process> {
     let watched = pid_of(child.id()).and_then(|pid| {
         let leader = watch(pid)?;
         let stat = stat::read(pid).ok_or_else(|| io::Error::other("/proc has no line of it"))?;
-        Ok(Process { pid, start_time: stat.start_time, leader })
+        let Stat { start_time, session, .. } = stat;
+        Ok(Process { pid, start_time, session, leader: Some(leader) })
     });
     if watched.is_err() {
         // It is there until it is waited for, so neither can fail in a way that matters.
@@ -159,10 +161,24 @@ pub(super) fn adopt(pid: u32, start_time: u64) -> io::Result<Option<Process>> {
         }
         Err(error) => return Err(error),
     };
-    let same = stat::read(pid).is_some_and(|stat| {
+    let same = stat::read(pid).filter(|stat| {
         stat.start_time == start_time && stat.group == pid.as_raw_nonzero().get() && !stat.ended
     });
-    Ok(same.then_some(Process { pid, start_time, leader }))
+    Ok(same.map(|stat| {
+        Process { pid, start_time, session: stat.session, leader: Some(leader) }
+    }))
+}
+
+/// What is left of a process that an earlier daemon made, and whose leader has ended: the others of its group.
+/// `None` if there are none.
+///
+/// As long as one of them lives the kernel gives the leader's number to nobody else. That they are not another's,
+/// who has had the number meanwhile and has ended too, their session tells.
+pub(super) fn remains(pid: u32, start_time: u64, session: i32) -> Option<Process> {
+    let process = Process { pid: pid_of(pid).ok()?, start_time, session, leader: None };
+    let member = process.number_is_ours().then(|| stat::any_member(process.pid)).flatten()?;
+    let is_ours = session != 0 && stat::read(member).is_some_and(|stat| stat.session == session);
+    is_ours.then_some(process)
 }
 
 impl Process {
@@ -176,9 +192,16 @@ impl Process {
         self.start_time
     }
 
+    /// The session that it and its group are in.
+    pub(super) fn session(&self) -> i32 {
+        self.session
+    }
+
     /// Waits for the leader to end. May be dropped and called again.
     pub(super) async fn exited(&self) -> Exit {
-        self.leader.ended().await;
+        if let Some(leader) = &self.leader {
+            leader.ended().await;
+        }
         let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT | WaitIdOptions::NOHANG;
         let Ok(Some(status)) = waitid(WaitId::Pid(self.pid), options) else {
             return Exit::Unknown;

@@ -2,15 +2,14 @@
 //!
 //! Must not know when one is made.
 
+use super::notes::Notes;
 use super::process::{NotStarted, Process};
-use super::record::Record;
 use super::unit::Unit;
 use super::{Places, exec};
-use crate::supervisor::options::{Definition, Launch};
+use crate::supervisor::options::Definition;
 use crate::supervisor::output::Output;
 use crate::supervisor::report::Reports;
 use std::io;
-use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::task::{JoinHandle, spawn_blocking};
 
@@ -40,12 +39,12 @@ impl Maker {
         }
     }
 
-    /// Makes a process, and notes it at `record` for the next daemon.
+    /// Makes a process, and notes it for the next daemon.
     pub(super) fn make(
         &self,
         definition: &Definition,
         places: &Arc<Places>,
-        record: Option<PathBuf>,
+        notes: Notes,
     ) -> JoinHandle<Result<Process, NotStarted>> {
         let launch = definition.launch.clone();
         match self {
@@ -55,11 +54,11 @@ impl Maker {
                     match unit.start().await {
                         Ok(process) => {
                             let process = Process::Unit(process);
-                            note(record, &process, launch);
+                            notes.started(&process, launch);
                             Ok(process)
                         }
                         Err(failure) => {
-                            note_end(record, failure.run, launch);
+                            notes.ended(failure.run, &launch);
                             Err(failure)
                         }
                     }
@@ -72,39 +71,10 @@ impl Maker {
                     let process = output
                         .and_then(|output| exec::spawn(&launch, &agent, &places.socket, output));
                     let process = Process::Own(process.map_err(NotStarted::because)?);
-                    note(record, &process, launch);
+                    notes.started(&process, launch);
                     Ok(process)
                 })
             }
         }
-    }
-}
-
-/// Notes a process for the next daemon.
-pub(super) fn note(path: Option<PathBuf>, process: &Process, launch: Launch) {
-    let pid = process.pid();
-    let record = Record { pid, start_time: process.start_time(), launch, told: None };
-    if let Some(path) = path
-        && let Err(error) = record.write(&path)
-    {
-        let path = path.display();
-        tracing::warn!(
-            "cannot write {path}: {error}; a restarted daemon will not know process {pid}"
-        );
-    }
-}
-
-/// Notes that the end of a run of the agent's unit is told, so that the next daemon does not tell it again;
-/// of a process that no unit ran, that there is none.
-pub(super) fn note_end(path: Option<PathBuf>, run: Option<u64>, launch: Launch) {
-    let Some(path) = path else { return };
-    let Some(run) = run else {
-        // What stays behind names a process that has gone, and is seen to.
-        let _ = std::fs::remove_file(path);
-        return;
-    };
-    if let Err(error) = Record::of_the_end(run, launch).write(&path) {
-        let path = path.display();
-        tracing::warn!("cannot write {path}: {error}; a restarted daemon may count this end again");
     }
 }

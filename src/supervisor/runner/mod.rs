@@ -4,23 +4,27 @@
 //! those that systemd makes in `unit`.
 
 mod begin;
+mod boot;
 mod child;
 mod exec;
 mod maker;
+mod notes;
 mod process;
 pub(super) mod record;
 mod seen;
 pub(crate) mod stat;
 mod unit;
 
-use super::machine::{Action, Actions, Event, Phase, Signal, State, step};
+use super::machine::{Action, Actions, Event, Phase, Rest, Signal, State, step};
 use super::options::Definition;
 use super::policy::Reason;
 use super::report::{LastExit, Report, Reports, Status, Statuses, What};
 use super::systemd::Manager;
 use child::{Child, Happening};
-use maker::{Maker, note_end};
+use maker::Maker;
+use notes::Notes;
 use process::End;
+use record::Rested;
 use std::future::pending;
 use std::hash::{BuildHasher, RandomState};
 use std::io;
@@ -50,8 +54,10 @@ pub(super) enum Command {
     Event(Event),
     /// The definition as it is after a reload.
     Define(Box<Definition>),
-    /// Stop, and end the task.
+    /// Stop, and end the task: nobody defines the agent any more.
     Retire,
+    /// Stop, and end the task: the daemon ends.
+    Close,
 }
 
 /// One agent.
@@ -66,6 +72,9 @@ pub(super) struct Runner {
     state: State,
     child: Child,
     maker: Maker,
+    notes: Notes,
+    /// Where the notes have it stay.
+    noted: Option<Rested>,
     status: Status,
     /// Whether systemd is to find the agent waiting for its next start, until that comes.
     left_waiting: bool,
@@ -73,6 +82,8 @@ pub(super) struct Runner {
     has_run: bool,
     /// Whether the task ends once the agent is down.
     retiring: bool,
+    /// Whether the agent ends because the daemon does: where it stays then is no word to the next.
+    closing: bool,
 }
 
 impl Runner {
@@ -88,6 +99,7 @@ impl Runner {
         commands: UnboundedReceiver<Command>,
     ) -> io::Result<Self> {
         let maker = Maker::new(&definition.name, &places, &reports)?;
+        let notes = Notes::new(places.folder.as_deref(), &definition.name);
         Ok(Self {
             definition,
             places,
@@ -98,10 +110,13 @@ impl Runner {
             state: State::new(),
             child: Child::None,
             maker,
+            notes,
+            noted: None,
             status: Status::default(),
             left_waiting: false,
             has_run: false,
             retiring: false,
+            closing: false,
         })
     }
 
@@ -110,7 +125,7 @@ impl Runner {
     pub(super) async fn run(mut self) {
         self.begin_as_told().await;
         self.publish();
-        while !(self.retiring && self.state.phase == Phase::Stopped) {
+        while !(self.retiring && self.state.phase.is_rest()) {
             let deadline = self.state.deadline().and_then(|at| self.epoch.checked_add(at));
             tokio::select! {
                 command = self.commands.recv() => match command {
@@ -123,7 +138,9 @@ impl Runner {
             }
             self.publish();
         }
-        self.forget();
+        if self.noted.is_none() || !self.closing {
+            self.notes.forget();
+        }
         self.statuses.send_modify(|statuses| {
             statuses.remove(&self.definition.name);
         });
@@ -135,9 +152,10 @@ impl Runner {
     /// Begins, and obeys what has been said before: one that is to end starts nothing first.
     async fn begin_as_told(&mut self) {
         let mut told: Vec<_> = std::iter::from_fn(|| self.commands.try_recv().ok()).collect();
-        self.retiring = told.iter().any(|command| matches!(command, Command::Retire));
+        let is_end = |command: &Command| matches!(command, Command::Retire | Command::Close);
+        self.retiring = told.iter().any(is_end);
         if self.retiring {
-            told.retain(|command| matches!(command, Command::Retire));
+            told.retain(is_end);
         }
         self.begin().await;
         for command in told {
@@ -162,16 +180,26 @@ impl Runner {
                 self.retiring = true;
                 self.handle(Event::Stop);
             }
+            Command::Close => {
+                self.retiring = true;
+                self.closing = true;
+                // What is to stay down stays so for the next daemon.
+                if self.state.phase.rest().is_none() {
+                    self.handle(Event::Stop);
+                }
+            }
         }
     }
 
     fn learn(&mut self, happening: Happening) {
         match happening {
             Happening::Spawned(process) => {
+                self.noted = None;
                 self.child = Child::Leader(process);
                 self.handle(Event::Spawned);
             }
             Happening::SpawnFailed(failure) => {
+                self.noted = None;
                 self.child = Child::None;
                 self.note_exit(failure.why);
                 let hindered = failure.hindered;
@@ -206,7 +234,7 @@ impl Runner {
             Child::Leader(process) => Child::Group(process),
             other => other,
         };
-        note_end(self.record_path(), run, self.definition.launch.clone());
+        self.notes.ended(run, &self.definition.launch);
         // By the table, which then waits for it; or by someone whose word is as good.
         if asked && matches!(self.state.phase, Phase::Running { .. }) {
             self.handle(Event::Stop);
@@ -216,8 +244,27 @@ impl Runner {
     }
 
     fn handle(&mut self, event: Event) {
-        for action in self.decide(event) {
+        let actions = self.decide(event);
+        if self.state.phase.rest().is_none() {
+            // Before a process is made, which has notes of its own.
+            self.note_rest();
+        }
+        for action in actions {
             self.carry_out(action);
+        }
+        self.note_rest();
+    }
+
+    /// Has the next daemon know whether the agent is to stay down.
+    fn note_rest(&mut self) {
+        let rest = self.state.phase.rest();
+        // One that is not started with the daemon is down anyway.
+        let rest = rest.filter(|rest| self.definition.autostart || *rest != Rest::Stopped);
+        let last_exit = || self.status.last_exit.clone();
+        let rested = rest.map(|rest| Rested { rest, last_exit: last_exit() });
+        if !self.closing && rested != self.noted {
+            self.notes.rests(rested.clone(), &self.definition.launch);
+            self.noted = rested;
         }
     }
 
@@ -261,7 +308,9 @@ impl Runner {
                     "given up after {} starts in {interval}; start it by hand, or reload",
                     policy.start_limit
                 );
-                self.report(What::GaveUp);
+                let last = self.status.last_exit.as_ref();
+                let detail = last.map(|last| last.detail.clone()).unwrap_or_default();
+                self.report(What::GaveUp { detail });
             }
         }
     }
@@ -276,7 +325,7 @@ impl Runner {
 
     fn spawn(&mut self) {
         self.left_waiting = false;
-        let making = self.maker.make(&self.definition, &self.places, self.record_path());
+        let making = self.maker.make(&self.definition, &self.places, self.notes.clone());
         self.child = Child::Spawning(making);
     }
 
@@ -321,9 +370,13 @@ impl Runner {
     /// Has systemd not start it earlier than the machine does.
     fn let_rest(&mut self, reason: Reason, restarting_in: Option<Duration>) {
         // What was asked to stop is down, and whoever starts it again is not to be stopped.
-        if reason != Reason::Stopped
-            && let Some(unit) = self.maker.unit()
-        {
+        if reason != Reason::Stopped {
+            self.rest_in_unit(restarting_in);
+        }
+    }
+
+    fn rest_in_unit(&mut self, restarting_in: Option<Duration>) {
+        if let Some(unit) = self.maker.unit() {
             self.left_waiting = unit.rest(restarting_in);
         }
     }
@@ -331,17 +384,11 @@ impl Runner {
     /// Lets go of a process whose group has gone.
     fn release(&mut self) {
         if let Child::Group(process) = std::mem::replace(&mut self.child, Child::None) {
+            if process.run().is_none() {
+                self.notes.gone(&self.definition.launch);
+            }
             process.reap();
         }
-    }
-
-    fn record_path(&self) -> Option<PathBuf> {
-        Some(record::path(self.places.folder.as_deref()?, &self.definition.name))
-    }
-
-    /// Removes the record: there is no leader to be found any more.
-    fn forget(&self) {
-        note_end(self.record_path(), None, self.definition.launch.clone());
     }
 
     fn publish(&mut self) {

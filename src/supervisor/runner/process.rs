@@ -70,6 +70,14 @@ impl Process {
         }
     }
 
+    /// The session of its group; 0 where nobody needs it.
+    pub(super) fn session(&self) -> i32 {
+        match self {
+            Self::Own(process) => process.session(),
+            Self::Unit(_) => 0,
+        }
+    }
+
     /// Waits for the leader to end. May be dropped and called again.
     pub(super) async fn ended(&self) -> End {
         match self {

@@ -1,9 +1,11 @@
-//! What a daemon that is started anew must know of a running agent: one small file for each, in
-//! the run directory, which the next boot empties.
+//! What a daemon that is started anew must know of an agent: one small file for each, in the run directory,
+//! which the next boot empties.
 //!
 //! Must not know how a process is found to be alive.
 
+use crate::supervisor::machine::Rest;
 use crate::supervisor::options::Launch;
+use crate::supervisor::report::LastExit;
 use serde::{Deserialize, Serialize};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -13,19 +15,40 @@ use std::path::{Path, PathBuf};
 /// Longest file that is read: a command and an environment at their largest (execve(2)) fit.
 const LIMIT: u64 = 4 << 20;
 
-/// A running agent's process. The number alone does not identify it, since numbers come again;
-/// with the start time it does.
+/// An agent's last process, and where the agent has been left to stay. The number alone does not identify a
+/// process, since numbers come again; with the start time it does.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(in crate::supervisor) struct Record {
-    /// The leader's number.
+    /// The leader's number; 0 once nothing is left of it and its group.
     pub(in crate::supervisor) pid: u32,
     /// When it was started, in clock ticks since boot.
     pub(in crate::supervisor) start_time: u64,
+    /// Its session, which is that of all in its group; 0 if that is not known.
+    #[serde(default)]
+    pub(in crate::supervisor) session: i32,
+    /// Which run of the agent's unit it is, if systemd has made it.
+    #[serde(default)]
+    pub(in crate::supervisor) run: Option<u64>,
+    /// Whether it has ended and that has been told.
+    #[serde(default)]
+    pub(in crate::supervisor) ended: bool,
     /// What it was made from.
     pub(in crate::supervisor) launch: Launch,
-    /// Which run of its unit it was, once it has ended and that has been told.
+    /// Where the agent stays.
     #[serde(default)]
-    pub(in crate::supervisor) told: Option<u64>,
+    pub(in crate::supervisor) rest: Option<Rested>,
+    /// In which boot that was.
+    #[serde(default)]
+    pub(in crate::supervisor) boot: Option<String>,
+}
+
+/// An agent that stays where it is, or will once nothing is left of its process.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(in crate::supervisor) struct Rested {
+    /// Where.
+    pub(in crate::supervisor) rest: Rest,
+    /// How its last process ended.
+    pub(in crate::supervisor) last_exit: Option<LastExit>,
 }
 
 /// Where an agent's record is.
@@ -34,14 +57,28 @@ pub(in crate::supervisor) fn path(folder: &Path, agent: &str) -> PathBuf {
 }
 
 impl Record {
-    /// Of a run of the agent's unit whose end has been told: no process is to be found by it.
-    pub(in crate::supervisor) const fn of_the_end(run: u64, launch: Launch) -> Self {
-        Self { pid: 0, start_time: 0, launch, told: Some(run) }
+    /// Of no process.
+    pub(in crate::supervisor) const fn empty(launch: Launch) -> Self {
+        Self {
+            pid: 0,
+            start_time: 0,
+            session: 0,
+            run: None,
+            ended: true,
+            launch,
+            rest: None,
+            boot: None,
+        }
     }
 
-    /// Whether this is the run whose end has been told.
+    /// Whether this is a run of the agent's unit whose end has been told.
     pub(in crate::supervisor) fn has_told(&self, run: u64) -> bool {
-        self.told == Some(run)
+        self.ended && self.run == Some(run)
+    }
+
+    /// Whether there is nothing in it that the next daemon needs.
+    pub(in crate::supervisor) const fn is_empty(&self) -> bool {
+        self.pid == 0 && self.run.is_none() && self.rest.is_none()
     }
 
     /// Writes the file, whole or not at all. It is the owner's alone: environments hold secrets.
@@ -84,6 +121,19 @@ pub(in crate::supervisor) fn names(folder: &Path) -> Vec<String> {
 mod tests {
     use super::*;
     use crate::supervisor::limits::Limits;
+    use crate::supervisor::policy::Reason;
+    use std::time::{Duration, UNIX_EPOCH};
+
+    fn launch() -> Launch {
+        Launch {
+            program: "true".to_owned(),
+            arguments: vec!["\u{fc}\n".to_owned()],
+            directory: "/".into(),
+            environment: [("A".to_owned(), "=".to_owned())].into(),
+            user: None,
+            limits: Limits { address_space: Some(7), ..Limits::default() },
+        }
+    }
 
     #[test]
     fn a_record_is_read_as_it_was_written() {
@@ -91,28 +141,31 @@ mod tests {
         std::fs::create_dir_all(&folder).unwrap();
         let path = path(&folder, "a.b");
         assert_eq!(Record::read(&path).unwrap(), None);
-        let launch = Launch {
-            program: "true".to_owned(),
-            arguments: vec!["\u{fc}\n".to_owned()],
-            directory: "/".into(),
-            environment: [("A".to_owned(), "=".to_owned())].into(),
-            user: None,
-            limits: Limits { address_space: Some(7), ..Limits::default() },
-        };
-        let end = Record::of_the_end(5, launch.clone());
-        assert!(end.has_told(5) && !end.has_told(6));
+        let at = UNIX_EPOCH + Duration::from_secs(9);
+        let last_exit = LastExit { reason: Reason::SpawnFailed, detail: "no".to_owned(), at };
+        let rest = Some(Rested { rest: Rest::Failed, last_exit: Some(last_exit) });
+        let boot = Some("this one".to_owned());
+        let end = Record { run: Some(5), rest, boot, ..Record::empty(launch()) };
+        assert!(end.has_told(5) && !end.has_told(6) && !end.is_empty());
         end.write(&path).unwrap();
         assert_eq!(Record::read(&path).unwrap(), Some(end));
-        let record = Record { pid: 7, start_time: u64::MAX, launch, told: None };
-        assert!(!record.has_told(5), "it may have ended since");
-        record.write(&path).unwrap();
-        record.write(&path).unwrap();
-        assert_eq!(Record::read(&path).unwrap(), Some(record));
+        let start_time = u64::MAX;
+        let lives = Record { pid: 7, start_time, ended: false, ..Record::empty(launch()) };
+        lives.write(&path).unwrap();
+        lives.write(&path).unwrap();
+        assert_eq!(Record::read(&path).unwrap(), Some(lives));
         assert_eq!(names(&folder), ["a.b"]);
         for rubbish in ["", "{", "[]", "{\"pid\":1}", "{\"pid\":-1,\"start_time\":1}"] {
             std::fs::write(&path, rubbish).unwrap();
             assert!(Record::read(&path).is_err(), "{rubbish}");
         }
         std::fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[test]
+    fn an_end_that_is_not_told_is_news() {
+        let run = Record { run: Some(5), ended: false, ..Record::empty(launch()) };
+        assert!(!run.has_told(5));
+        assert!(!run.is_empty() && Record::empty(launch()).is_empty());
     }
 }

@@ -18,6 +18,8 @@ pub(crate) struct Stat {
     pub(crate) ended: bool,
     /// Its process group.
     pub(super) group: i32,
+    /// Its session: one for all of its group.
+    pub(super) session: i32,
     /// When it was started, in clock ticks since boot: with its number, the process's identity.
     pub(crate) start_time: u64,
 }
@@ -60,9 +62,10 @@ fn parse(line: &[u8]) -> Option<Stat> {
     let state = fields.next()?;
     let _parent = fields.next()?;
     let group = fields.next()?.parse().ok()?;
-    // Fields 6 to 21 lie between the group and the start time.
-    let start_time = fields.nth(16)?.parse().ok()?;
-    Some(Stat { ended: matches!(state, "Z" | "X" | "x"), group, start_time })
+    let session = fields.next()?.parse().ok()?;
+    // Fields 7 to 21 lie between the session and the start time.
+    let start_time = fields.nth(15)?.parse().ok()?;
+    Some(Stat { ended: matches!(state, "Z" | "X" | "x"), group, session, start_time })
 }
 
 /// A process of the group that has not ended, other than its leader.
@@ -86,8 +89,8 @@ mod tests {
 
     #[test]
     fn the_name_may_be_anything() {
-        let rest = "S 1 77 77 0 -1 4194560 5 6 7 8 9 10 11 12 20 0 1 0 98765 123 4 5";
-        let expected = Some(Stat { ended: false, group: 77, start_time: 98765 });
+        let rest = "S 1 77 76 0 -1 4194560 5 6 7 8 9 10 11 12 20 0 1 0 98765 123 4 5";
+        let expected = Some(Stat { ended: false, group: 77, session: 76, start_time: 98765 });
         for name in ["sh", "a b", ") Z 9 9", "((", ""] {
             assert_eq!(parse(format!("77 ({name}) {rest}\n").as_bytes()), expected, "{name}");
         }
