@@ -6,8 +6,8 @@
 use crate::agent::health::Presence;
 use crate::agent::registry::Registry;
 use crate::clock;
-use crate::supervisor::options::Definition;
 use crate::supervisor::machine::Rest;
+use crate::supervisor::options::Definition;
 use crate::supervisor::policy::Reason;
 use crate::supervisor::report::{Report, What};
 use crate::supervisor::stat;

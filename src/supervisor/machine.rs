@@ -68,6 +68,13 @@ pub enum Phase {
         /// Since when.
         since: Duration,
     },
+    /// The leader lives, and someone else has it end for a reason of theirs.
+    Ending {
+        /// Since when it has lived.
+        since: Duration,
+        /// When it is killed.
+        kill_at: Duration,
+    },
     /// The leader has been asked to end and lives.
     Stopping {
         /// When it is killed.
@@ -108,7 +115,7 @@ impl Phase {
             Self::Stopped => "stopped",
             Self::Starting { .. } => "starting",
             Self::Running { .. } => "running",
-            Self::Stopping { .. } | Self::Killing { .. } => "stopping",
+            Self::Ending { .. } | Self::Stopping { .. } | Self::Killing { .. } => "stopping",
             Self::Clearing { .. } => "clearing",
             Self::Backoff { .. } => "backoff",
             Self::Failed => "failed",
@@ -193,6 +200,20 @@ impl State {
         })
     }
 
+    /// With a start that someone else has had made, and of which it is not known yet how it went.
+    #[must_use]
+    pub fn starting(policy: &Policy, now: Duration) -> Self {
+        let mut state = Self::fresh(Phase::Starting { then: None });
+        state.history.record(policy, now);
+        state
+    }
+
+    /// With a process that has been asked to end before this daemon began.
+    #[must_use]
+    pub fn stopping(policy: &Policy, then: Then, now: Duration) -> Self {
+        Self::fresh(Phase::Stopping { kill_at: now.saturating_add(policy.stop_grace), then })
+    }
+
     /// With what has outlived a leader whose end an earlier daemon has told: the rest of its group is to end
     /// within the grace of a stop, and what follows is what that daemon had in mind.
     #[must_use]
@@ -211,7 +232,8 @@ impl State {
     #[must_use]
     pub const fn deadline(&self) -> Option<Duration> {
         match self.phase {
-            Phase::Stopping { kill_at: at, .. }
+            Phase::Ending { kill_at: at, .. }
+            | Phase::Stopping { kill_at: at, .. }
             | Phase::Clearing { until: at, .. }
             | Phase::Backoff { until: at } => Some(at),
             _ => None,
@@ -249,6 +271,11 @@ pub enum Event {
     SpawnFailed,
     /// The process could not be made, and nothing about the agent is to blame.
     Hindered,
+    /// Someone else has the leader end.
+    Ending {
+        /// Whether that is someone's word, and no fault that has been found.
+        asked: bool,
+    },
     /// The leader has gone.
     Exited(Exit),
     /// The whole group has gone.
@@ -368,7 +395,27 @@ pub fn step(
             asked(P::Stopping { kill_at, then: Then::Restart }),
             vec![Action::SignalGroup(Signal::Term)],
         ),
-        (P::Running { since }, E::Exited(exit)) => {
+        (P::Running { since }, E::Ending { asked: false }) => {
+            (becomes(P::Ending { since, kill_at }), vec![])
+        }
+        (P::Running { .. }, E::Ending { asked: true }) => {
+            (becomes(P::Stopping { kill_at, then: Then::Stop }), vec![])
+        }
+        (P::Ending { kill_at, .. }, E::Ending { asked: true }) => {
+            (becomes(P::Stopping { kill_at, then: Then::Stop }), vec![])
+        }
+        (P::Ending { kill_at, .. }, E::Stop) => (
+            becomes(P::Stopping { kill_at, then: Then::Stop }),
+            vec![Action::SignalGroup(Signal::Term)],
+        ),
+        (P::Ending { kill_at, .. }, E::Restart) => (
+            asked(P::Stopping { kill_at, then: Then::Restart }),
+            vec![Action::SignalGroup(Signal::Term)],
+        ),
+        (P::Ending { since, kill_at }, E::Timer) if now >= kill_at => {
+            (becomes(P::Running { since }), vec![Action::SignalGroup(Signal::Kill)])
+        }
+        (P::Running { since } | P::Ending { since, .. }, E::Exited(exit)) => {
             let (reason, up) = (Reason::from(exit), now.saturating_sub(since));
             let (next, history) = after_exit(policy, history, reason, up, now, jitter);
             let phase = P::Clearing { until: kill_at, killed: false, next };

@@ -21,6 +21,10 @@ environment_has() { tr '\0' '\n' <"/proc/$(pid_of "$1")/environ" | grep -x -- "$
 unit_says() { journalctl --sync && journalctl -u "$(unit "$1")" -o cat --no-pager | grep -F -- "$2"; }
 api() { curl -sS --max-time 10 "$url/api/v1/agents"; }
 counted() { scrape_has "^$1 $2\$"; }
+agent_of_api() { api | python3 -c 'import json, sys; print(eval(sys.argv[2], next(
+    agent for agent in json.load(sys.stdin)["agents"] if agent["name"] == sys.argv[1])))' "$@"; } # NAME EXPRESSION
+reason_is() { [ "$(agent_of_api "$1" reason)" = "$2" ] || { agent_of_api "$1" 'state, reason'; return 1; }; }
+state_is() { [ "$(agent_of_api "$1" state)" = "$2" ] || { agent_of_api "$1" 'state, reason'; return 1; }; }
 
 # Each wait differs a little by chance, but a later one is longer.
 waits_grow() { # WORDS BEFORE THE WAIT
@@ -211,6 +215,109 @@ systemctl start "$(unit halted)"
 check "it can be started by hand" eventually counted 'agent_exits_total\{agent="halted",reason="error"\}' 2
 rm /etc/musterd/conf.d/more.toml
 systemctl reload musterd.service
+
+# What is down on purpose stays so under the next daemon.
+once() {
+    local name
+    for name; do [ "$(exits "$name")" = 1 ] || { grep "^agent_exits_total.*$name" "$scrape"; return 1; }; done
+}
+cat >/etc/musterd/conf.d/more.toml <<'TOML'
+[[agent]]
+name = "brief"
+command = ["true"]
+[[agent]]
+name = "hopeless"
+command = ["false"]
+start_limit = 1
+[[agent]]
+name = "idler"
+command = ["sleep", "1000000"]
+[[agent]]
+name = "stubborn"
+command = ["sh", "-c", "trap '' TERM; while :; do sleep 1; done"]
+stop_grace = "3s"
+[[agent]]
+name = "lasting"
+command = ["sh", "-c", "sh -c 'trap : TERM; while :; do sleep 1; done' & while ! test -e /srv/lasting; do sleep 0.2; done"]
+stop_grace = "3s"
+TOML
+systemctl reload musterd.service
+check "(it is up)" eventually is_up idler
+check "(another is)" eventually is_up stubborn
+systemctl stop "$(unit idler)"
+check "an agent that is done" eventually counted 'agent_exits_total\{agent="brief",reason="success"\}' 1
+check "one that is given up" eventually reason_is hopeless "given up: exit code 1"
+check "and one that is stopped" eventually counted 'agent_exits_total\{agent="idler",reason="stopped"\}' 1
+for how in "kill --signal=KILL" restart; do
+    # shellcheck disable=SC2086 # several words
+    systemctl $how musterd.service
+    sleep 3
+    check "are not started by the next daemon ($how)" once brief hopeless idler
+    check "which knows why ($how)" reason_is hopeless "given up: exit code 1"
+    check "of each ($how)" state_is brief stopped
+done
+
+# What is started by hand is seen, however soon it ends.
+for n in 2 3 4 5 6; do
+    systemctl start "$(unit brief)"
+    check "a run by hand is counted ($n)" eventually counted 'agent_exits_total\{agent="brief",reason="success"\}' "$n"
+done
+printf 'rubbish' >/etc/musterd/conf.d/rubbish.toml
+check "one that a bad file keeps from being started fails" not systemctl start "$(unit idler)"
+check "and is counted as such" eventually counted 'agent_exits_total\{agent="idler",reason="spawn_failed"\}' '[1-9]'
+rm /etc/musterd/conf.d/rubbish.toml
+check "it can be started by hand" systemctl restart "$(unit idler)"
+check "when that is mended" eventually is_up idler
+printf 'rubbish' >/etc/musterd/conf.d/rubbish.toml
+check "one that cannot be started anew fails" not systemctl restart "$(unit idler)"
+check "its end is one that was asked for" eventually counted 'agent_exits_total\{agent="idler",reason="stopped"\}' 2
+rm /etc/musterd/conf.d/rubbish.toml
+check "and no other" test "$(agent_of_api idler 'exits.get("error")')" = None
+systemctl restart "$(unit idler)"
+check "(it is up again)" eventually is_up idler
+
+# The grace of a stop is the agent's, whoever asks for it and whatever becomes of the daemon.
+begun=$(date +%s)
+systemctl stop "$(unit stubborn)"
+check "a stop by hand takes no longer than its grace" test $(($(date +%s) - begun)) -lt 30
+check "after which it is down" eventually is_down stubborn
+check "and told to be stopped" eventually state_is stubborn stopped
+systemctl start "$(unit stubborn)"
+check "(it is up)" eventually is_up stubborn
+# So is it where systemd has found it at fault, which nobody has asked for: it comes back.
+mkdir "/run/systemd/system/$(unit stubborn).d"
+printf '[Service]\nRuntimeMaxSec=5s\n' >"/run/systemd/system/$(unit stubborn).d/limit.conf"
+systemctl daemon-reload
+systemctl restart "$(unit stubborn)"
+check "(it is up)" eventually is_up stubborn
+old=$(pid_of stubborn)
+check "(systemd ends it)" eventually is "$(unit stubborn)" ActiveState deactivating
+check "an agent at fault in systemd's eyes has no more than its grace" \
+    eventually counted 'agent_exits_total\{agent="stubborn",reason="signal"\}' 1
+rm -r "/run/systemd/system/$(unit stubborn).d"
+systemctl daemon-reload
+check "and comes back" eventually other_pid stubborn "$old"
+check "(it is up)" eventually is_up stubborn
+
+# Who is about to end by itself keeps no daemon from coming back.
+touch /srv/lasting
+check "(one has others that outlive it)" eventually is "$(unit lasting)" SubState stop-sigterm
+begun=$(date +%s)
+systemctl kill --signal=KILL musterd.service
+check "what outlives its leader is ended by the next daemon" eventually is_over lasting
+check "(in time)" test $(($(date +%s) - begun)) -lt 30
+check "and its end is counted once" eventually once lasting
+# With the daemon together, as when the machine goes down, is no word to the next.
+together="musterd.socket musterd.service $(unit stubborn)"
+printf '[Unit]\nConflicts=%s\nAfter=%s\n' "$together" "$together" >/run/systemd/system/quiet.target
+systemctl daemon-reload
+systemctl start quiet.target
+check "an agent and the daemon may be stopped together" is_down stubborn
+systemctl start musterd.socket musterd.service
+check "and the next daemon starts the agent" eventually is_up stubborn
+rm /etc/musterd/conf.d/more.toml
+systemctl reload musterd.service
+check "(it is stopped)" eventually is_over stubborn
 
 # While there is no daemon, systemd brings agents back by itself; sooner here than by default.
 for name in steady other; do

@@ -46,6 +46,7 @@ fn phases() -> Vec<Phase> {
         Phase::Starting { then: Some(stop) },
         Phase::Starting { then: Some(restart) },
         Phase::Running { since: seconds(990) },
+        Phase::Ending { since: seconds(990), kill_at: at },
         Phase::Stopping { kill_at: at, then: stop },
         Phase::Stopping { kill_at: at, then: restart },
         Phase::Killing { then: stop },
@@ -58,7 +59,7 @@ fn phases() -> Vec<Phase> {
 }
 
 /// Each event, its name in the table, and when it happens.
-fn events() -> [(&'static str, Event, Duration); 12] {
+fn events() -> [(&'static str, Event, Duration); 14] {
     [
         ("start", Event::Start, NOW),
         ("stop", Event::Stop, NOW),
@@ -68,6 +69,8 @@ fn events() -> [(&'static str, Event, Duration); 12] {
         ("spawned", Event::Spawned, NOW),
         ("spawn failed", Event::SpawnFailed, NOW),
         ("hindered", Event::Hindered, NOW),
+        ("ending", Event::Ending { asked: false }, NOW),
+        ("ending, asked", Event::Ending { asked: true }, NOW),
         ("exited", Event::Exited(Exit::Code(1)), NOW),
         ("emptied", Event::Emptied, NOW),
         ("timer, too early", Event::Timer, seconds(999)),
@@ -95,6 +98,9 @@ fn show_phase(phase: Phase) -> String {
         Phase::Starting { then: None } => word.to_owned(),
         Phase::Starting { then: Some(then) } => format!("{word}, then {}", asked(then)),
         Phase::Running { since } => format!("{word} since {}", since.as_secs()),
+        Phase::Ending { since, kill_at } => {
+            format!("ending since {}, kill at {}", since.as_secs(), kill_at.as_secs())
+        }
         Phase::Stopping { kill_at, then } => {
             format!("{word}, kill at {}, then {}", kill_at.as_secs(), asked(then))
         }
@@ -248,7 +254,7 @@ impl Chance {
     }
 
     fn event(&mut self) -> Event {
-        match self.below(13) {
+        match self.below(14) {
             0 => Event::Start,
             1 => Event::Stop,
             2 => Event::Restart,
@@ -258,6 +264,7 @@ impl Chance {
             7 | 8 => Event::Exited(Exit::Code(1)),
             9 => Event::Emptied,
             10 => Event::Hindered,
+            11 => Event::Ending { asked: self.below(2) == 0 },
             _ => Event::Timer,
         }
     }
@@ -285,6 +292,9 @@ fn whatever_happens_the_invariants_hold() {
             match event {
                 Event::Start | Event::Restart => (down, by_itself) = (false, Vec::new()),
                 Event::Stop => down = true,
+                Event::Ending { asked: true } => {
+                    down |= matches!(before.phase, Phase::Running { .. } | Phase::Ending { .. });
+                }
                 Event::Reload { .. } => by_itself.clear(),
                 Event::Exited(_) | Event::SpawnFailed => alive = false,
                 Event::Hindered => {

@@ -1,13 +1,13 @@
 //! What is there without this task having had it made: processes that an earlier daemon has left or systemd has
-//! started, and agents that are to stay down.
+//! started, what systemd has tried to start, and agents that are to stay down.
 //!
 //! Must not know how processes are watched.
 
 use super::child::Child;
-use super::process::Process;
+use super::process::{NotStarted, Process};
 use super::record::{Record, Rested};
 use super::{Runner, boot, exec, unit};
-use crate::supervisor::machine::{Action, Event, Rest, Signal, State};
+use crate::supervisor::machine::{Action, Event, Rest, Signal, State, Then};
 use crate::supervisor::options::Launch;
 use crate::supervisor::policy::{Exit, Restart};
 use crate::supervisor::report::What;
@@ -16,6 +16,8 @@ use crate::supervisor::report::What;
 enum Found {
     /// A process, and what it was made from as far as that is known.
     Running(Process, Option<Box<Launch>>),
+    /// A service that is to end: whether systemd has been asked for that, and where it was to stay then.
+    Ending(Process, bool, Option<Rested>),
     /// One that has ended by itself: systemd knows how, and which run it was.
     Ended(Exit, u64),
     /// One that has ended while no daemon ran, and what is left of its group.
@@ -30,12 +32,15 @@ enum Found {
 impl Runner {
     /// Takes over what is there, or starts what is wanted.
     pub(super) async fn begin(&mut self) {
-        match self.find().await {
+        let record = self.notes.read();
+        self.left.run = record.as_ref().and_then(|record| record.run);
+        match self.find(record).await {
             Found::Running(process, made_from) => {
                 self.take_over(process);
                 let changed = made_from.is_some_and(|launch| *launch != self.definition.launch);
                 self.handle(Event::Reload { changed });
             }
+            Found::Ending(process, asked, rested) => self.see_out(process, asked, rested),
             Found::Ended(exit, run) => self.learn_former_end(exit, run),
             Found::Died(rest) => self.learn_death(rest),
             Found::Clearing(rest, rested) => self.go_on_clearing(rest, rested),
@@ -52,23 +57,21 @@ impl Runner {
         let told = self.notes.read().filter(|record| record.has_told(run));
         let is_news = told.is_none();
         if let Some(rested) = told.and_then(|record| record.rest) {
-            // systemd has not been told so, or has not listened.
-            self.rest_in_unit(None);
             let launch = self.definition.launch.clone();
-            return self.go_on_resting(rested, &launch);
+            self.go_on_resting(rested, &launch);
+            // systemd has not been told so, or has not listened.
+            return self.let_rest();
         }
         self.state = State::adopted(self.epoch.elapsed());
         self.has_run = true;
         if is_news {
             self.note_exit(format!("{exit}, while no daemon ran"));
         }
+        self.left.run = Some(run);
         self.notes.ended(Some(run), &self.definition.launch);
         for action in self.decide(Event::Exited(exit)) {
-            match action {
-                Action::Exited { reason, restarting_in } if !is_news => {
-                    self.let_rest(reason, restarting_in);
-                }
-                action => self.carry_out(action),
+            if is_news || !matches!(action, Action::Exited { .. }) {
+                self.carry_out(action);
             }
         }
         self.handle(Event::Emptied);
@@ -88,6 +91,16 @@ impl Runner {
             self.notes.gone(&self.definition.launch);
             self.handle(Event::Emptied);
         }
+    }
+
+    /// Sees a process to its end, which has begun, and kills it after its grace.
+    fn see_out(&mut self, process: Process, asked: bool, rested: Option<Rested>) {
+        let (policy, now) = (&self.definition.policy, self.epoch.elapsed());
+        let then = if rested.is_some() { Then::Stop } else { Then::Restart };
+        self.state = if asked { State::stopping(policy, then, now) } else { State::adopted(now) };
+        self.noted = rested;
+        self.child = Child::Leader(process);
+        self.has_run = true;
     }
 
     /// Goes on ending what is left of a group, as the daemon before was doing.
@@ -119,8 +132,7 @@ impl Runner {
     }
 
     /// Looks for what an earlier daemon, or systemd, has left.
-    async fn find(&self) -> Found {
-        let record = self.notes.read();
+    async fn find(&mut self, record: Option<Record>) -> Found {
         let Some(unit) = self.maker.unit() else {
             return record.map_or(Found::Nothing, |record| self.find_own(record));
         };
@@ -132,8 +144,21 @@ impl Runner {
                 let made_from = made_from.map(|record| Box::new(record.launch));
                 Found::Running(Process::Unit(process), made_from)
             }
+            Ok(unit::Found::Ending(process, asked)) => {
+                let rested = record.and_then(|record| record.rest);
+                Found::Ending(Process::Unit(process), asked, rested)
+            }
+            Ok(unit::Found::Clearing(process)) => {
+                let told = record.filter(|record| record.has_told(process.run()));
+                let process = Process::Unit(process);
+                match told {
+                    Some(record) => Found::Clearing(process, record.rest),
+                    None => Found::Ending(process, false, None),
+                }
+            }
             Ok(unit::Found::Ended(exit, run)) => Found::Ended(exit, run),
-            Ok(unit::Found::Nothing) => {
+            Ok(unit::Found::Nothing(run)) => {
+                self.left.run = Some(run);
                 record.map_or(Found::Nothing, |record| self.find_own(record))
             }
             Err(error) => {
@@ -170,7 +195,9 @@ impl Runner {
             return Found::Nothing;
         }
         // It may have ended while no daemon ran: systemd has then been asked to leave it at that.
-        let is_over = record.run.is_some() && self.definition.policy.restart == Restart::Never;
+        let is_over = record.run.is_some()
+            && !record.ended
+            && self.definition.policy.restart == Restart::Never;
         let over = is_over.then_some(Rested { rest: Rest::Finished, last_exit: None });
         match record.rest.or(over) {
             Some(rested) => Found::Resting(rested, Box::new(record.launch)),
@@ -194,8 +221,17 @@ impl Runner {
         self.noted = None;
         self.state = State::adopted(self.epoch.elapsed());
         self.child = Child::Leader(process);
-        self.left_waiting = false;
+        self.left.waiting = false;
+        self.closing = false;
         self.tell_started();
+    }
+
+    /// Takes on a start that systemd has tried without this daemon, and that has failed.
+    pub(super) fn miss(&mut self, failure: NotStarted) {
+        self.notes.ended(failure.run, &self.definition.launch);
+        self.closing = false;
+        self.state = State::starting(&self.definition.policy, self.epoch.elapsed());
+        self.learn_failure(failure);
     }
 }
 

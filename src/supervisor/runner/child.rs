@@ -2,8 +2,8 @@
 //!
 //! Must not know what is done about it.
 
-use super::process::{End, NotStarted, Process};
-use super::unit::{Moved, Unit};
+use super::process::{Course, End, NotStarted, Process};
+use super::unit::{Left, Moved, Unit};
 use crate::supervisor::machine::Signal;
 use std::future::pending;
 use std::io;
@@ -13,12 +13,25 @@ use tokio::task::JoinHandle;
 pub(super) enum Happening {
     Spawned(Process),
     SpawnFailed(NotStarted),
+    /// It lives, and systemd has it end: whether because it was asked to.
+    Ending {
+        asked: bool,
+    },
     Ended(End),
     Emptied,
     /// systemd has started it, or someone has had it do so.
     Appeared(Process),
+    /// The same, without success.
+    NotAppeared(NotStarted),
     /// It waited for its next start, and someone has had systemd stop it.
     CalledOff,
+}
+
+impl Happening {
+    /// Whether someone else has had systemd stop it.
+    pub(super) const fn is_asked(&self) -> bool {
+        matches!(self, Self::Ending { asked: true } | Self::Ended(End::Asked(_)) | Self::CalledOff)
+    }
 }
 
 /// The process, as far as it has come.
@@ -32,13 +45,14 @@ pub(super) enum Child {
 }
 
 impl Child {
-    /// Waits for what happens next, to an agent that may be run by systemd, and left waiting there for
-    /// its next start. May be dropped and called again.
-    pub(super) async fn next(&mut self, unit: Option<&Unit>, left_waiting: bool) -> Happening {
+    /// Waits for what happens next, to an agent that may be run by systemd, and how it has been left there.
+    /// May be dropped and called again.
+    pub(super) async fn next(&mut self, unit: Option<&Unit>, left: Left) -> Happening {
         match (self, unit) {
             (Self::None, None) => pending().await,
-            (Self::None, Some(unit)) => match unit.moved(left_waiting).await {
+            (Self::None, Some(unit)) => match unit.moved(left).await {
                 Moved::Appeared(process) => Happening::Appeared(Process::Unit(process)),
+                Moved::NotAppeared(failure) => Happening::NotAppeared(failure),
                 Moved::CalledOff => Happening::CalledOff,
             },
             (Self::Spawning(task), _) => match task.await {
@@ -48,7 +62,10 @@ impl Child {
                     "the start was given up: {error}"
                 ))),
             },
-            (Self::Leader(process), _) => Happening::Ended(process.ended().await),
+            (Self::Leader(process), _) => match process.course().await {
+                Course::Ending { asked } => Happening::Ending { asked },
+                Course::Over(end) => Happening::Ended(end),
+            },
             (Self::Group(process), _) => {
                 process.emptied().await;
                 Happening::Emptied

@@ -164,9 +164,7 @@ pub(super) fn adopt(pid: u32, start_time: u64) -> io::Result<Option<Process>> {
     let same = stat::read(pid).filter(|stat| {
         stat.start_time == start_time && stat.group == pid.as_raw_nonzero().get() && !stat.ended
     });
-    Ok(same.map(|stat| {
-        Process { pid, start_time, session: stat.session, leader: Some(leader) }
-    }))
+    Ok(same.map(|stat| Process { pid, start_time, session: stat.session, leader: Some(leader) }))
 }
 
 /// What is left of a process that an earlier daemon made, and whose leader has ended: the others of its group.

@@ -23,7 +23,7 @@ use super::systemd::Manager;
 use child::{Child, Happening};
 use maker::Maker;
 use notes::Notes;
-use process::End;
+use process::{End, NotStarted};
 use record::Rested;
 use std::future::pending;
 use std::hash::{BuildHasher, RandomState};
@@ -34,6 +34,7 @@ use std::time::{Duration, SystemTime};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
+use unit::Left;
 
 /// Where supervision finds and puts things.
 #[derive(Clone, Debug)]
@@ -76,8 +77,8 @@ pub(super) struct Runner {
     /// Where the notes have it stay.
     noted: Option<Rested>,
     status: Status,
-    /// Whether systemd is to find the agent waiting for its next start, until that comes.
-    left_waiting: bool,
+    /// How systemd is to find the agent while it is down.
+    left: Left,
     /// Whether a process has run before.
     has_run: bool,
     /// Whether the task ends once the agent is down.
@@ -113,7 +114,7 @@ impl Runner {
             notes,
             noted: None,
             status: Status::default(),
-            left_waiting: false,
+            left: Left::default(),
             has_run: false,
             retiring: false,
             closing: false,
@@ -133,7 +134,7 @@ impl Runner {
                     // The supervisor has gone without a word: agents stay.
                     None => return,
                 },
-                happening = self.child.next(self.maker.unit(), self.left_waiting) => self.learn(happening),
+                happening = self.child.next(self.maker.unit(), self.left) => self.learn(happening).await,
                 () = sleep_until_if(deadline) => self.handle(Event::Timer),
             }
             self.publish();
@@ -191,32 +192,41 @@ impl Runner {
         }
     }
 
-    fn learn(&mut self, happening: Happening) {
+    async fn learn(&mut self, happening: Happening) {
+        if happening.is_asked()
+            && let Some(unit) = self.maker.unit()
+        {
+            self.closing |= unit.goes_with_the_daemon().await;
+        }
         match happening {
             Happening::Spawned(process) => {
                 self.noted = None;
                 self.child = Child::Leader(process);
                 self.handle(Event::Spawned);
             }
-            Happening::SpawnFailed(failure) => {
-                self.noted = None;
-                self.child = Child::None;
-                self.note_exit(failure.why);
-                let hindered = failure.hindered;
-                self.handle(if hindered { Event::Hindered } else { Event::SpawnFailed });
-                self.left_waiting &= failure.waits;
-            }
+            Happening::SpawnFailed(failure) => self.learn_failure(failure),
+            Happening::Ending { asked } => self.handle(Event::Ending { asked }),
             Happening::Ended(end) => self.learn_end(end),
             Happening::Emptied => {
                 self.release();
                 self.handle(Event::Emptied);
             }
             Happening::Appeared(process) => self.meet(process),
+            Happening::NotAppeared(failure) => self.miss(failure),
             Happening::CalledOff => {
-                self.left_waiting = false;
+                self.left.waiting = false;
                 self.handle(Event::Stop);
             }
         }
+    }
+
+    fn learn_failure(&mut self, failure: NotStarted) {
+        self.noted = None;
+        self.left.run = failure.run.or(self.left.run);
+        self.child = Child::None;
+        self.note_exit(failure.why);
+        self.handle(if failure.hindered { Event::Hindered } else { Event::SpawnFailed });
+        self.left.waiting &= failure.waits;
     }
 
     fn learn_end(&mut self, end: End) {
@@ -224,9 +234,12 @@ impl Runner {
             End::Itself(exit) => (exit, false),
             End::Asked(exit) => (exit, true),
             End::Replaced(process) => {
-                self.note_exit("started anew by another hand".to_owned());
-                self.tell_exit(Reason::Stopped, Some(Duration::ZERO));
+                self.tell_replaced();
                 return self.meet(process);
+            }
+            End::NotReplaced(failure) => {
+                self.tell_replaced();
+                return self.miss(failure);
             }
         };
         let run = self.child.run();
@@ -234,9 +247,10 @@ impl Runner {
             Child::Leader(process) => Child::Group(process),
             other => other,
         };
+        self.left.run = run.or(self.left.run);
         self.notes.ended(run, &self.definition.launch);
         // By the table, which then waits for it; or by someone whose word is as good.
-        if asked && matches!(self.state.phase, Phase::Running { .. }) {
+        if asked && matches!(self.state.phase, Phase::Running { .. } | Phase::Ending { .. }) {
             self.handle(Event::Stop);
         }
         self.note_exit(exit.to_string());
@@ -244,6 +258,7 @@ impl Runner {
     }
 
     fn handle(&mut self, event: Event) {
+        let before = self.state.phase;
         let actions = self.decide(event);
         if self.state.phase.rest().is_none() {
             // Before a process is made, which has notes of its own.
@@ -253,6 +268,9 @@ impl Runner {
             self.carry_out(action);
         }
         self.note_rest();
+        if self.state.phase != before {
+            self.let_rest();
+        }
     }
 
     /// Has the next daemon know whether the agent is to stay down.
@@ -262,7 +280,8 @@ impl Runner {
         let rest = rest.filter(|rest| self.definition.autostart || *rest != Rest::Stopped);
         let last_exit = || self.status.last_exit.clone();
         let rested = rest.map(|rest| Rested { rest, last_exit: last_exit() });
-        if !self.closing && rested != self.noted {
+        let is_ending = self.closing || self.retiring;
+        if !is_ending && rested != self.noted {
             self.notes.rests(rested.clone(), &self.definition.launch);
             self.noted = rested;
         }
@@ -288,10 +307,7 @@ impl Runner {
                 }
             }
             Action::Started => self.tell_started(),
-            Action::Exited { reason, restarting_in } => {
-                self.tell_exit(reason, restarting_in);
-                self.let_rest(reason, restarting_in);
-            }
+            Action::Exited { reason, restarting_in } => self.tell_exit(reason, restarting_in),
             Action::Abandoned => {
                 self.warn("processes that it started cannot be ended; going on without them");
                 self.release();
@@ -323,8 +339,14 @@ impl Runner {
         self.report(What::Started { pid, again });
     }
 
+    fn tell_replaced(&mut self) {
+        self.note_exit("started anew by another hand".to_owned());
+        self.tell_exit(Reason::Stopped, Some(Duration::ZERO));
+    }
+
     fn spawn(&mut self) {
-        self.left_waiting = false;
+        self.left.waiting = false;
+        self.closing = false;
         let making = self.maker.make(&self.definition, &self.places, self.notes.clone());
         self.child = Child::Spawning(making);
     }
@@ -367,17 +389,18 @@ impl Runner {
         self.report(What::Exited { reason, detail, restarting_in });
     }
 
-    /// Has systemd not start it earlier than the machine does.
-    fn let_rest(&mut self, reason: Reason, restarting_in: Option<Duration>) {
-        // What was asked to stop is down, and whoever starts it again is not to be stopped.
-        if reason != Reason::Stopped {
-            self.rest_in_unit(restarting_in);
-        }
-    }
-
-    fn rest_in_unit(&mut self, restarting_in: Option<Duration>) {
+    /// Has systemd not start it earlier than the machine does. Only once nothing is left of it: systemd would
+    /// stop that by its own time-out, and until then start no daemon.
+    fn let_rest(&mut self) {
+        let now = self.epoch.elapsed();
+        let restarting_in = match self.state.phase {
+            Phase::Backoff { until } => Some(until.saturating_sub(now)),
+            Phase::Failed | Phase::Finished => None,
+            // What was asked to stop is down, and whoever starts it again is not to be stopped.
+            _ => return,
+        };
         if let Some(unit) = self.maker.unit() {
-            self.left_waiting = unit.rest(restarting_in);
+            self.left.waiting = unit.rest(restarting_in);
         }
     }
 

@@ -21,8 +21,18 @@ pub(super) enum End {
     Itself(Exit),
     /// It was asked to stop: by the table or, where systemd runs it, by anyone who may ask that.
     Asked(Exit),
-    /// Someone had systemd start it anew; this one runs now.
+    /// Someone had systemd start it anew; this one runs now, or has run since.
     Replaced(Process),
+    /// Someone had systemd start it anew, and that has failed.
+    NotReplaced(NotStarted),
+}
+
+/// What becomes of a leader.
+pub(super) enum Course {
+    /// It lives, and systemd has it end: whether because it was asked to.
+    Ending { asked: bool },
+    /// It has ended.
+    Over(End),
 }
 
 /// Why there is no leader.
@@ -78,11 +88,11 @@ impl Process {
         }
     }
 
-    /// Waits for the leader to end. May be dropped and called again.
-    pub(super) async fn ended(&self) -> End {
+    /// Waits for the leader to end, or for someone else to begin to end it. May be dropped and called again.
+    pub(super) async fn course(&mut self) -> Course {
         match self {
-            Self::Own(process) => End::Itself(process.exited().await),
-            Self::Unit(process) => process.ended().await,
+            Self::Own(process) => Course::Over(End::Itself(process.exited().await)),
+            Self::Unit(process) => process.course().await,
         }
     }
 

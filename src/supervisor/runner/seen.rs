@@ -67,6 +67,11 @@ pub(super) enum Place {
     },
     /// It is on its way.
     Moves,
+    /// Its main process lives, and systemd has it end.
+    Ends {
+        /// Whether systemd has been asked for that.
+        asked: bool,
+    },
     /// Its main process has ended, and others of it have not.
     Clears {
         /// How.
@@ -130,9 +135,27 @@ impl Seen {
         self.run
     }
 
-    /// The process of the last run, if its program was loaded, however soon it has ended since.
-    pub(super) fn has_run(&self) -> Option<u32> {
-        (self.run != 0 && self.up >= self.run).then_some(self.last_pid)
+    /// Whether systemd has been asked for something, and has not done it yet.
+    pub(super) const fn has_job(&self) -> bool {
+        self.has_job
+    }
+
+    /// Whether the last run has come since another, and is over.
+    pub(super) fn is_over_since(&self, run: u64) -> bool {
+        let is_over =
+            matches!(self.place(), Place::Waits(_) | Place::Down(_) | Place::Clears { .. });
+        // Until its process has been made, what is seen is the run before; 0 is none.
+        is_over && ![0, run].contains(&self.run)
+    }
+
+    /// The process of the last run, which may have ended.
+    pub(super) const fn last_pid(&self) -> u32 {
+        self.last_pid
+    }
+
+    /// Whether the program of the last run was loaded, however soon it has ended since.
+    pub(super) const fn has_run(&self) -> bool {
+        self.run != 0 && self.up >= self.run
     }
 
     /// Where the service is.
@@ -143,17 +166,16 @@ impl Seen {
             // Between the two halves of a restart.
             ("inactive" | "failed", _) if self.has_job => Place::Moves,
             // Its program has chosen what `musterd exec` alone is to say, and systemd takes it so.
-            ("failed", _) if self.is_prevented() && self.has_run().is_some() => {
-                Place::Waits(self.exit())
-            }
+            ("failed", _) if self.is_prevented() && self.has_run() => Place::Waits(self.exit()),
             ("inactive" | "failed", _) => Place::Down(self.exit()),
             ("active" | "reloading" | "refreshing", _) if self.main_pid != 0 => {
                 Place::Runs { pid: self.main_pid, run: self.run }
             }
             // Without its program having been loaded there was no agent.
-            ("deactivating", _) if self.main_pid == 0 && self.has_run().is_some() => {
-                Place::Clears { exit: self.exit(), asked: self.has_job }
-            }
+            ("deactivating", _) if self.has_run() => match self.main_pid {
+                0 => Place::Clears { exit: self.exit(), asked: self.has_job },
+                _ => Place::Ends { asked: self.has_job },
+            },
             _ => Place::Moves,
         }
     }
@@ -166,7 +188,7 @@ impl Seen {
     /// Whether `musterd exec` could not use the configuration.
     pub(super) fn is_hindered(&self) -> bool {
         let code = i32::from(BAD_CONFIGURATION);
-        (self.code, self.status) == (EXITED, code) && self.has_run().is_none()
+        (self.code, self.status) == (EXITED, code) && !self.has_run()
     }
 
     /// How the last run ended. A leader that is told to end because others of its unit were at fault,
@@ -279,9 +301,19 @@ mod tests {
     #[test]
     fn a_program_that_ended_at_once_has_run() {
         let over = Seen { last_pid: 9, up: 6, ..seen("activating", "auto-restart", 0, EXITED, 0) };
-        assert_eq!(over.has_run(), Some(9));
-        assert_eq!(Seen { up: 4, ..over.clone() }.has_run(), None, "that was the run before");
-        assert_eq!(Seen { run: 0, up: 0, ..over }.has_run(), None);
+        assert!(over.has_run());
+        assert_eq!(over.last_pid(), 9);
+        assert!(!Seen { up: 4, ..over.clone() }.has_run(), "that was the run before");
+        assert!(!Seen { run: 0, up: 0, ..over }.has_run());
+    }
+
+    #[test]
+    fn a_run_that_nobody_has_seen_is_another_than_the_last() {
+        let over = Seen { up: 6, ..seen("activating", "auto-restart", 0, EXITED, 1) };
+        assert!(over.is_over_since(4) && !over.is_over_since(5));
+        assert!(!Seen { run: 0, ..over.clone() }.is_over_since(4), "it is not loaded any more");
+        assert!(!Seen { up: 6, ..seen("active", "running", 7, 0, 0) }.is_over_since(4));
+        assert!(!seen("activating", "start", 7, 0, 0).is_over_since(4));
     }
 
     #[test]
@@ -305,9 +337,12 @@ mod tests {
         assert_eq!(left.place(), clears(false));
         assert_eq!(Seen { has_job: true, ..left.clone() }.place(), clears(true));
         let leader_lives = Seen { main_pid: 7, ..left.clone() };
-        let not_loaded = Seen { up: 4, ..left };
-        for seen in [leader_lives, not_loaded] {
-            assert_eq!(seen.place(), Place::Moves, "{seen:?}");
+        assert_eq!(leader_lives.place(), Place::Ends { asked: false });
+        let is_told_to = Seen { has_job: true, ..leader_lives.clone() };
+        assert_eq!(is_told_to.place(), Place::Ends { asked: true });
+        for seen in [left, leader_lives] {
+            let not_loaded = Seen { up: 4, ..seen };
+            assert_eq!(not_loaded.place(), Place::Moves, "{not_loaded:?}");
         }
     }
 

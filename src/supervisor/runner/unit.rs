@@ -6,7 +6,7 @@
 //!
 //! Must not know when or why a process is made or ended.
 
-use super::process::{End, NotStarted, Process as AnyProcess};
+use super::process::{Course, End, NotStarted, Process as AnyProcess};
 use super::seen::{Place, Seen};
 use super::stat;
 use crate::supervisor::machine::Signal;
@@ -25,6 +25,9 @@ const START_LIMIT: Duration = Duration::from_secs(60);
 /// back by itself: well below `RestartSec=` of the template, 90 s.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
+/// What the daemon itself is to systemd.
+const DAEMON: &str = "musterd.service";
+
 /// One agent's service.
 #[derive(Clone, Debug)]
 pub(super) struct Unit {
@@ -37,22 +40,39 @@ pub(super) struct Process {
     unit: Unit,
     pid: u32,
     run: u64,
+    /// Whether it has been told that systemd has it end, and that it was asked to.
+    told: Option<bool>,
+}
+
+/// How an agent that is down has been left.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Left {
+    /// Whether systemd is to find it waiting for its next start.
+    pub(super) waiting: bool,
+    /// Its last run, as far as that is known: any other is another hand's.
+    pub(super) run: Option<u64>,
 }
 
 /// What was there when the daemon began.
 pub(super) enum Found {
     /// It runs.
     Running(Process),
+    /// The main process lives and is to end: whether systemd has been asked for that.
+    Ending(Process, bool),
+    /// The main process has ended by itself, and others of it have not.
+    Clearing(Process),
     /// It has ended by itself, and would be started again: how, and which run that was.
     Ended(Exit, u64),
-    /// There is nothing.
-    Nothing,
+    /// There is nothing; the last run, 0 if none is known.
+    Nothing(u64),
 }
 
 /// What someone else has had systemd do.
 pub(super) enum Moved {
     /// It has been started.
     Appeared(Process),
+    /// It has been started, and that has failed.
+    NotAppeared(NotStarted),
     /// It was to be started, and is not to be any more.
     CalledOff,
 }
@@ -72,7 +92,32 @@ impl Unit {
     }
 
     fn process(&self, pid: u32, run: u64) -> Process {
-        Process { unit: self.clone(), pid, run }
+        Process { unit: self.clone(), pid, run, told: None }
+    }
+
+    /// The last run, of which only its end is to be seen.
+    fn last(&self, seen: &Seen) -> Process {
+        self.process(seen.last_pid(), seen.run())
+    }
+
+    /// The last run, which has come since another and is over: its process if there was one, else why not.
+    fn missed(&self, seen: &Seen) -> Result<Process, NotStarted> {
+        if seen.has_run() {
+            return Ok(self.last(seen));
+        }
+        Err(NotStarted {
+            why: seen.why_not_started(),
+            run: Some(seen.run()),
+            waits: matches!(seen.place(), Place::Waits(_)),
+            hindered: seen.is_hindered(),
+        })
+    }
+
+    /// Whether the daemon itself is about to end, as it is when the machine goes down: who is stopped then is
+    /// to come back with it.
+    pub(super) async fn goes_with_the_daemon(&self) -> bool {
+        let daemon = self.manager.properties(DAEMON, Seen::of).await;
+        daemon.is_ok_and(|daemon| daemon.has_job())
     }
 
     /// What there is, once the unit is not on its way from one state to another.
@@ -87,13 +132,16 @@ impl Unit {
             match seen.place() {
                 Place::Runs { pid, run } => return Ok(Found::Running(self.process(pid, run))),
                 Place::Waits(exit) => return Ok(Found::Ended(exit, seen.run())),
-                Place::Down(_) => return Ok(Found::Nothing),
-                Place::Moves | Place::Clears { .. } => {
-                    match timeout_at(end, changes.next()).await {
-                        Ok(change) => change?,
-                        Err(_) => return Ok(Found::Nothing),
-                    }
+                Place::Down(_) => return Ok(Found::Nothing(seen.run())),
+                Place::Clears { asked: false, .. } => return Ok(Found::Clearing(self.last(&seen))),
+                Place::Ends { asked } => return Ok(Found::Ending(self.last(&seen), asked)),
+                Place::Clears { asked: true, .. } => {
+                    return Ok(Found::Ending(self.last(&seen), true));
                 }
+                Place::Moves => match timeout_at(end, changes.next()).await {
+                    Ok(change) => change?,
+                    Err(_) => return Ok(Found::Nothing(seen.run())),
+                },
             }
         }
     }
@@ -111,7 +159,7 @@ impl Unit {
             Place::Runs { pid, run } => return Ok(self.process(pid, run)),
             // A start alone would wait as long as the unit does.
             Place::Waits(_) => self.manager.restart(&self.name).await.map_err(failed)?,
-            Place::Moves | Place::Clears { .. } | Place::Down(_) => {
+            Place::Moves | Place::Ends { .. } | Place::Clears { .. } | Place::Down(_) => {
                 self.manager.start(&self.name).await.map_err(failed)?;
             }
         }
@@ -119,17 +167,8 @@ impl Unit {
             let seen = self.look().await.map_err(failed)?;
             match seen.place() {
                 Place::Runs { pid, run } => return Ok(self.process(pid, run)),
-                // Until its process has been made, what is seen is the run before.
-                Place::Waits(_) | Place::Down(_) if ![0, before.run()].contains(&seen.run()) => {
-                    // It may have ended before anybody looked.
-                    let process = seen.has_run().map(|pid| self.process(pid, seen.run()));
-                    return process.ok_or_else(|| NotStarted {
-                        why: seen.why_not_started(),
-                        run: Some(seen.run()),
-                        waits: matches!(seen.place(), Place::Waits(_)),
-                        hindered: seen.is_hindered(),
-                    });
-                }
+                // It may have ended before anybody looked.
+                _ if seen.is_over_since(before.run()) => return self.missed(&seen),
                 _ => match timeout_at(end, changes.next()).await {
                     Ok(change) => change.map_err(failed)?,
                     Err(_) => return Err(NotStarted::because(seen.why_not_started())),
@@ -138,15 +177,20 @@ impl Unit {
         }
     }
 
-    /// Waits until it runs without this daemon having asked for it or, where it was left waiting for
-    /// its next start, until it waits no more.
-    pub(super) async fn moved(&self, left_waiting: bool) -> Moved {
+    /// Waits until it runs, or has run, without this daemon having asked for it or, where it was left waiting
+    /// for its next start, until it waits no more.
+    pub(super) async fn moved(&self, left: Left) -> Moved {
         loop {
             if let Ok(mut changes) = self.manager.changes(&self.name).await {
                 while let Ok(seen) = self.look().await {
                     match seen.place() {
                         Place::Runs { pid, run } => return Moved::Appeared(self.process(pid, run)),
-                        place if place.is_called_off(left_waiting) => return Moved::CalledOff,
+                        _ if left.run.is_some_and(|run| seen.is_over_since(run)) => {
+                            return self
+                                .missed(&seen)
+                                .map_or_else(Moved::NotAppeared, Moved::Appeared);
+                        }
+                        place if place.is_called_off(left.waiting) => return Moved::CalledOff,
                         _ => {}
                     }
                     if changes.next().await.is_err() {
@@ -207,33 +251,53 @@ impl Process {
         pid.and_then(stat::read).map_or(0, |stat| stat.start_time)
     }
 
-    /// Waits until this run is over. May be dropped and called again.
-    pub(super) async fn ended(&self) -> End {
+    /// Waits until this run is over, or systemd has it end. May be dropped and called again.
+    pub(super) async fn course(&mut self) -> Course {
         loop {
             if let Ok(mut changes) = self.unit.manager.changes(&self.unit.name).await
-                && let Some(end) = self.watch(&mut changes).await
+                && let Some(course) = self.watch(&mut changes).await
             {
-                return end;
+                if let Course::Ending { asked } = course {
+                    self.told = Some(asked);
+                }
+                return course;
             }
             sleep(LOOK_AGAIN).await;
         }
     }
 
-    /// As [`Process::ended`]; `None` if systemd does not answer.
-    async fn watch(&self, changes: &mut Changes) -> Option<End> {
+    /// As [`Process::course`]; `None` if systemd does not answer.
+    async fn watch(&self, changes: &mut Changes) -> Option<Course> {
         loop {
-            match self.unit.look().await.ok()?.place() {
-                Place::Runs { run, .. } if run == self.run => {}
-                Place::Runs { pid, run } => {
-                    return Some(End::Replaced(AnyProcess::Unit(self.unit.process(pid, run))));
-                }
-                Place::Waits(exit) | Place::Clears { exit, asked: false } => {
-                    return Some(End::Itself(exit));
-                }
-                Place::Down(exit) => return Some(End::Asked(exit)),
-                Place::Moves | Place::Clears { asked: true, .. } => {}
+            let seen = self.unit.look().await.ok()?;
+            if let Some(end) = self.end(&seen) {
+                return Some(Course::Over(end));
             }
-            changes.next().await.ok()?;
+            match seen.place() {
+                Place::Ends { asked } if self.told != Some(asked) => {
+                    return Some(Course::Ending { asked });
+                }
+                _ => changes.next().await.ok()?,
+            }
+        }
+    }
+
+    /// How this run has ended, if it has.
+    fn end(&self, seen: &Seen) -> Option<End> {
+        let replaced = |process| End::Replaced(AnyProcess::Unit(process));
+        if seen.is_over_since(self.run) {
+            return Some(self.unit.missed(seen).map_or_else(End::NotReplaced, replaced));
+        }
+        match seen.place() {
+            Place::Runs { pid, run } if run != self.run => {
+                Some(replaced(self.unit.process(pid, run)))
+            }
+            Place::Waits(exit) | Place::Clears { exit, asked: false } => Some(End::Itself(exit)),
+            Place::Down(exit) => Some(End::Asked(exit)),
+            Place::Runs { .. }
+            | Place::Moves
+            | Place::Ends { .. }
+            | Place::Clears { asked: true, .. } => None,
         }
     }
 
