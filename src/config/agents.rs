@@ -35,15 +35,15 @@ pub(super) fn resolve(
             return Err(Fault::At(start, NO_TABLE.to_owned()));
         };
         let entry = read(&table, span)?;
-        let resolved = options::resolve(&[entry], defaults)
-            .map_err(|text| Fault::At(place_of_text(&text, &table, all).or(start), text))?;
-        for definition in resolved {
-            if definitions.iter().any(|other| other.name == definition.name) {
-                let text = format!("a second [[agent]] named {:?}", definition.name);
-                return Err(Fault::At(start, text));
-            }
-            definitions.push(definition);
+        let definition = options::resolve(&entry, defaults).map_err(|fault| {
+            let text = format!("agent {:?}: {}", entry.name, fault.text);
+            Fault::At(place_of_keys(&fault.keys, &table, all).or(start), text)
+        })?;
+        if definitions.iter().any(|other| other.name == definition.name) {
+            let text = format!("a second [[agent]] named {:?}", definition.name);
+            return Err(Fault::At(start, text));
         }
+        definitions.push(definition);
     }
     Ok(definitions)
 }
@@ -85,17 +85,9 @@ fn key_at(table: &DeTable<'_>, span: &Range<usize>) -> Option<String> {
     })
 }
 
-/// Where a key stands that a text about an entry names: in the entry, or in the defaults.
-fn place_of_text(text: &str, entry: &DeTable<'_>, all: &DeTable<'_>) -> Option<usize> {
-    let own = keys_in(text).find_map(|key| place_of(entry, key));
+/// Where the first of some keys stands: in the entry, or in the defaults.
+fn place_of_keys(keys: &[&str], entry: &DeTable<'_>, all: &DeTable<'_>) -> Option<usize> {
+    let own = keys.iter().find_map(|key| place_of(entry, key));
     let default = |key| place_of(all, &format!("agents.supervision.{key}"));
-    own.or_else(|| keys_in(text).find_map(default))
-}
-
-/// What could be keys in a text: the one that it is about stands first.
-pub(super) fn keys_in(text: &str) -> impl Iterator<Item = &str> {
-    // Whatever is quoted is a name or a value.
-    let unquoted = text.split('"').step_by(2);
-    let words = unquoted.flat_map(|part| part.split(|c: char| !c.is_ascii_lowercase() && c != '_'));
-    words.filter(|word| !word.is_empty())
+    own.or_else(|| keys.iter().find_map(default))
 }

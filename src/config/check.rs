@@ -2,9 +2,9 @@
 //!
 //! Must not know how files are read.
 
-use super::{Written, agents};
+use super::Written;
 use crate::agent::options::{LABEL_LENGTHS, LEDGER_SIZES};
-use crate::supervisor::options::{self, Defaults};
+use crate::supervisor::options::{self, Defaults, Fault};
 use musterd_client::layout::DURATION_SCHEMAS;
 use std::collections::HashSet;
 use std::net::SocketAddr;
@@ -119,11 +119,10 @@ pub(super) fn check(file: &Written) -> Result<(), Senseless> {
     check_supervision(&file.agents.supervision)
 }
 
-/// By themselves, so that a fault in them is none of an agent's.
 fn check_supervision(defaults: &Defaults) -> Result<(), Senseless> {
-    let Err(text) = options::resolve(&[], defaults) else { return Ok(()) };
-    let section = "agents.supervision";
-    let text = text.strip_prefix(&format!("[{section}]: ")).unwrap_or(&text);
-    let keys = agents::keys_in(text).map(|key| format!("{section}.{key}")).collect();
-    Err(Senseless { keys, text: format!("{section}.{text}") })
+    let named = |name: &str| format!("agents.supervision.{name}");
+    options::check(defaults).map_err(|Fault { keys, text }| {
+        let keys = keys.into_iter().map(named).collect();
+        Senseless { keys, text: named(&text) }
+    })
 }

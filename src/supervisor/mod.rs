@@ -113,7 +113,7 @@ impl Supervisor {
     /// those whose process would be made differently get a new one; those that were given up are
     /// started; all others are left alone, under their new policy.
     ///
-    /// The definitions are those that [`options::resolve`] gives: no name is there twice.
+    /// The definitions are those that [`options::resolve`] gives; no name is there twice.
     pub fn apply(&mut self, definitions: Vec<Definition>) {
         self.leaving.retain(|_, agent| !agent.task.is_finished());
         let mut former = std::mem::take(&mut self.agents);

@@ -9,7 +9,8 @@ use super::policy::{Policy, Restart};
 use crate::names::{NAME_LIMIT, is_name};
 use crate::units::{duration, optional_duration};
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -121,29 +122,33 @@ pub struct Definition {
     pub autostart: bool,
 }
 
-/// Checks all entries and fills in the defaults.
-///
-/// # Errors
-/// What is wrong with the first bad entry, or the defaults: the key, the offending text and what
-/// was wanted.
-pub fn resolve(entries: &[AgentEntry], defaults: &Defaults) -> Result<Vec<Definition>, String> {
-    check_policy(&policy_of(None, defaults))
-        .map_err(|error| format!("[agents.supervision]: {error}"))?;
-    let mut names = BTreeSet::new();
-    let mut definitions = Vec::with_capacity(entries.len());
-    for entry in entries {
-        let name = &entry.name;
-        let definition =
-            definition(entry, defaults).map_err(|error| format!("agent {name:?}: {error}"))?;
-        if !names.insert(name.as_str()) {
-            return Err(format!("agent {name:?}: the name is used twice, wanted one entry each"));
-        }
-        definitions.push(definition);
-    }
-    Ok(definitions)
+/// What is wrong with an entry, or with the defaults.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// The keys that it lies at: the one that is wrong, then the one that makes it so.
+    pub keys: Vec<&'static str>,
+    /// What is wrong, beginning with the first key, and what was wanted. Nothing of a command or an environment,
+    /// which hold secrets.
+    pub text: String,
 }
 
-fn definition(entry: &AgentEntry, defaults: &Defaults) -> Result<Definition, String> {
+fn fault(key: &'static str, text: impl fmt::Display) -> Fault {
+    Fault { keys: vec![key], text: format!("{key} {text}") }
+}
+
+/// Checks the defaults by themselves, so that a fault in them is none of an agent's.
+///
+/// # Errors
+/// What is wrong with the first bad key.
+pub fn check(defaults: &Defaults) -> Result<(), Fault> {
+    check_policy(&policy_of(None, defaults))
+}
+
+/// Checks an entry and fills in the defaults.
+///
+/// # Errors
+/// What is wrong with the first bad key.
+pub fn resolve(entry: &AgentEntry, defaults: &Defaults) -> Result<Definition, Fault> {
     check_name(&entry.name)?;
     let policy = policy_of(Some(entry), defaults);
     check_policy(&policy)?;
@@ -174,34 +179,38 @@ fn policy_of(entry: Option<&AgentEntry>, defaults: &Defaults) -> Policy {
 ///
 /// # Errors
 /// What was wanted.
-pub fn check_name(name: &str) -> Result<(), String> {
+pub fn check_name(name: &str) -> Result<(), Fault> {
     if is_name(name) && ![".", ".."].contains(&name) {
         return Ok(());
     }
-    Err(format!(
-        "name is {name:?}, wanted 1 to {NAME_LIMIT} letters, digits, \".\", \"_\" or \"-\", and not \
-         \".\" or \"..\""
-    ))
+    let wanted = format!(
+        "1 to {NAME_LIMIT} letters, digits, \".\", \"_\" or \"-\", and not \".\" or \"..\""
+    );
+    Err(fault("name", format_args!("is {name:?}, wanted {wanted}")))
 }
 
-fn launch(entry: &AgentEntry) -> Result<Launch, String> {
+fn launch(entry: &AgentEntry) -> Result<Launch, Fault> {
     let Some((program, arguments)) = entry.command.split_first().filter(|(p, _)| !p.is_empty())
     else {
-        return Err("command is empty, wanted a program and its arguments".to_owned());
+        return Err(fault("command", "is empty, wanted a program and its arguments"));
     };
-    if let Some(text) = entry.command.iter().find(|text| text.contains('\0')) {
-        return Err(format!("command has {text:?}, wanted no NUL"));
+    if entry.command.iter().any(|text| text.contains('\0')) {
+        return Err(fault("command", "has a NUL in it, wanted none"));
     }
     let directory = entry.directory.clone().unwrap_or_else(|| "/".into());
     if !directory.is_absolute() {
-        return Err(format!("directory is {directory:?}, wanted an absolute path"));
+        return Err(fault("directory", format_args!("is {directory:?}, wanted an absolute path")));
     }
     for (name, value) in &entry.environment {
+        // What is no name may be both name and value.
         if name.is_empty() || name.contains(['=', '\0']) {
-            return Err(format!("environment has {name:?}, wanted a name without \"=\" and NUL"));
+            return Err(fault(
+                "environment",
+                "has a key that is no name, wanted no \"=\" and no NUL",
+            ));
         }
         if value.contains('\0') {
-            return Err(format!("environment has {name} = {value:?}, wanted no NUL"));
+            return Err(fault("environment", format_args!("has a NUL in {name}, wanted none")));
         }
     }
     Ok(Launch {
@@ -214,7 +223,7 @@ fn launch(entry: &AgentEntry) -> Result<Launch, String> {
     })
 }
 
-fn check_policy(policy: &Policy) -> Result<(), String> {
+fn check_policy(policy: &Policy) -> Result<(), Fault> {
     let text = |length: Duration| humantime::format_duration(length);
     let lengths = [
         ("backoff_initial", policy.backoff_initial),
@@ -225,22 +234,23 @@ fn check_policy(policy: &Policy) -> Result<(), String> {
     ];
     for (key, length) in lengths {
         if length.is_zero() || length > WAIT_LIMIT {
-            return Err(format!(
-                "{key} is \"{}\", wanted more than 0s and at most {}",
-                text(length),
-                text(WAIT_LIMIT)
-            ));
+            let (length, limit) = (text(length), text(WAIT_LIMIT));
+            let what = format!("is \"{length}\", wanted more than 0s and at most {limit}");
+            return Err(fault(key, what));
         }
     }
     if policy.backoff_max < policy.backoff_initial {
-        return Err(format!(
-            "backoff_max is \"{}\", wanted at least backoff_initial, \"{}\"",
-            text(policy.backoff_max),
-            text(policy.backoff_initial)
-        ));
+        let (most, initial) = (text(policy.backoff_max), text(policy.backoff_initial));
+        return Err(Fault {
+            keys: vec!["backoff_max", "backoff_initial"],
+            text: format!(
+                "backoff_max is \"{most}\", wanted at least backoff_initial, \"{initial}\""
+            ),
+        });
     }
     if policy.start_limit > START_LIMIT {
-        return Err(format!("start_limit is {}, wanted at most {START_LIMIT}", policy.start_limit));
+        let what = format!("is {}, wanted at most {START_LIMIT}", policy.start_limit);
+        return Err(fault("start_limit", what));
     }
     Ok(())
 }
@@ -266,7 +276,13 @@ mod tests {
     fn read(entries: &str) -> Result<Vec<Definition>, String> {
         let file: File =
             toml::from_str(&format!("{SHIPPED}\n{entries}")).map_err(|error| error.to_string())?;
-        resolve(&file.agent, &file.agents.supervision)
+        let defaults = &file.agents.supervision;
+        let text = |fault: Fault| {
+            assert!(fault.text.starts_with(fault.keys.first().unwrap()), "{fault:?}");
+            fault.text
+        };
+        check(defaults).map_err(text)?;
+        file.agent.iter().map(|entry| resolve(entry, defaults).map_err(text)).collect()
     }
 
     #[test]
@@ -305,24 +321,24 @@ mod tests {
             ("[[agent]]\nname = ''\ncommand = ['true']", "name is \"\", wanted 1 to 64"),
             ("[[agent]]\nname = 'a/b'\ncommand = ['true']", "name is \"a/b\""),
             (&long, "wanted 1 to 64"),
-            ("[[agent]]\nname = 'a'\ncommand = []", "agent \"a\": command is empty"),
+            ("[[agent]]\nname = 'a'\ncommand = []", "command is empty"),
             ("[[agent]]\nname = 'a'\ncommand = ['']", "command is empty"),
-            ("[[agent]]\nname = 'a'\ncommand = [\"a\\u0000b\"]", "wanted no NUL"),
+            ("[[agent]]\nname = 'a'\ncommand = [\"hush\\u0000b\"]", "command has a NUL in it"),
             ("[[agent]]\nname = 'a'\ncommand = 'true'", "expected a sequence"),
             (&entry("directory = 'here'"), "directory is \"here\", wanted an absolute path"),
-            (&entry("environment = { 'A=B' = '1' }"), "environment has \"A=B\""),
-            (&entry("environment = { A = \"\\u0000\" }"), "wanted no NUL"),
+            (&entry("environment = { 'A=hush' = '1' }"), "environment has a key that is no name"),
+            (&entry("environment = { A = \"hush\\u0000\" }"), "environment has a NUL in A, wanted"),
             (&entry("restart = 'sometimes'"), "unknown variant `sometimes`"),
             (&entry("backoff_initial = '0s'"), "backoff_initial is \"0s\", wanted more than 0s"),
             (&entry("backoff_initial = '2m'"), "backoff_max is \"1m\", wanted at least"),
             (&entry("stop_grace = '25h'"), "stop_grace is \"1day 1h\""),
             (&entry("start_limit = 1001"), "start_limit is 1001, wanted at most 1000"),
             (&entry("colour = 'red'"), "unknown field `colour`"),
-            (&(entry("") + &entry("")), "agent \"a\": the name is used twice"),
         ];
         for (text, wanted) in cases {
             let error = read(text).unwrap_err();
             assert!(error.contains(wanted), "{text}\n{error}\nlacks {wanted}");
+            assert!(!error.contains("hush"), "{error}");
         }
     }
 }
