@@ -106,11 +106,15 @@ impl Daemon {
         handed: notify::Handed,
     ) -> Result<(Self, Doors), String> {
         let web = http::bind(&config.http.listen).await.map_err(|error| error.to_string())?;
+        // Before a socket is made that one who is refused would leave behind.
+        let sole = Sole::take(&[&config.run_dir, &config.state_dir])?;
         let (agents, made) = match handed.socket {
-            Some(listener) => (listener::adopt(listener)?, None),
+            Some(listener) => {
+                warn_of_another_socket(&listener, &config.agents.socket);
+                (listener::adopt(listener)?, None)
+            }
             None => (listener::bind(&config.agents)?, Some(config.agents.socket.clone())),
         };
-        let sole = Sole::take(&[&config.run_dir, &config.state_dir])?;
         let instruments = Instruments::new(prometheus::Registry::new())
             .map_err(|error| format!("cannot make the daemon's own instruments: {error}"))?;
         let mut registry = Registry::new(config.agents.clone());
@@ -365,6 +369,19 @@ fn take_back(
         }
     }
     returned
+}
+
+/// Agents are told one path, and systemd listens at another.
+fn warn_of_another_socket(listener: &std::os::unix::net::UnixListener, told: &Path) {
+    let address = listener.local_addr().ok();
+    let path = address.as_ref().and_then(|address| address.as_pathname());
+    if let Some(path) = path.filter(|path| *path != told) {
+        let (path, told) = (path.display(), told.display());
+        tracing::warn!(
+            "systemd listens at {path}, and agents are told {told}: give [agents] socket and ListenStream= of \
+             musterd.socket the same path"
+        );
+    }
 }
 
 /// Stops the agents that were started here, while taking in how each of them ends.

@@ -283,8 +283,7 @@ fn what_cannot_be_served_is_said_at_the_start() {
     assert!(!output.status.success());
     assert!(text.contains(&format!("cannot listen on {}", node.address)), "{text}");
     // The same folders, with all else its own.
-    let mut other = Node::start("");
-    other.kill();
+    let other = Node::unstarted();
     let (own, taken) = (other.folder.0.display(), node.folder.0.display());
     let text = format!(
         "http.listen = ['{}']\npaths.run = '{taken}/run'\npaths.state = '{own}/state'\n\
@@ -296,6 +295,7 @@ fn what_cannot_be_served_is_said_at_the_start() {
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(!output.status.success());
     assert!(text.contains("another musterd uses"), "{text}");
+    assert!(!other.socket().exists(), "it has left a socket behind");
 
     let check = |text: &str| {
         let path = node.folder.0.join("other.toml");

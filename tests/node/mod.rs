@@ -38,6 +38,8 @@ impl Drop for Folder {
 pub struct Node {
     pub folder: Folder,
     pub address: SocketAddr,
+    /// What its environment has besides this process's.
+    pub environment: Vec<(&'static str, PathBuf)>,
     child: Option<Child>,
     log: Arc<Mutex<String>>,
 }
@@ -45,12 +47,16 @@ pub struct Node {
 impl Node {
     /// Starts one with `more` after its own settings, and waits until it is ready.
     pub fn start(more: &str) -> Self {
-        let folder = Folder::new();
-        let address = free_address();
-        let mut node = Self { folder, address, child: None, log: Arc::default() };
+        let mut node = Self::unstarted();
         node.configure(more);
         node.launch();
         node
+    }
+
+    /// One that is to be configured and launched.
+    pub fn unstarted() -> Self {
+        let (folder, address) = (Folder::new(), free_address());
+        Self { folder, address, environment: vec![], child: None, log: Arc::default() }
     }
 
     pub fn configure(&self, more: &str) {
@@ -75,6 +81,7 @@ impl Node {
     pub fn command(&self) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_musterd"));
         command.arg("run").arg("--config").arg(self.config());
+        command.envs(self.environment.iter().cloned());
         command
     }
 
