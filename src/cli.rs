@@ -28,7 +28,8 @@ pub struct Cli {
 enum Command {
     /// Run the daemon in the foreground, as its unit does
     #[command(after_help = "Signals: SIGTERM and SIGINT finish what is being answered, stop the \
-        agents that are the daemon's children, and exit with 0; those in units of their own go on. \
+        agents that are the daemon's children, and exit with 0; those in units of their own go on. A SIGINT \
+        after that kills such children and waits for nothing. \
         Under systemd, `systemctl stop musterd.socket musterd` does that: stopped alone, musterd is \
         started again by the next agent that connects to the socket. SIGHUP reads the configuration anew; \
         one that is bad is refused, with the reason in the log, and the old one stays.")]

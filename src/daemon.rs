@@ -214,8 +214,15 @@ impl Daemon {
         self.node.set_stopping();
         notify::stopping();
         let Self { supervisor, reports, registry, mut store, lines, .. } = self;
+        let mut is_hurried = false;
         if ended.is_ok() {
-            stop_agents(supervisor, reports, &registry).await;
+            notify::extend(supervisor.longest_stop() + LAST_SAVE);
+            let hurry = async {
+                signals.interrupt.recv().await;
+                tracing::warn!("SIGINT again: agents are killed, answers are cut off");
+                is_hurried = true;
+            };
+            stop_agents(supervisor, reports, &registry, hurry).await;
         } else {
             // A fault of the daemon's own ends no agent: the next daemon takes them on.
             supervisor.detach().await;
@@ -226,9 +233,12 @@ impl Daemon {
             let _ = std::fs::remove_file(socket);
         }
         drop(stop_web);
-        if ended.is_ok() {
-            // Ends within the drain time-out of the server's own options.
-            let _ = web.await;
+        if ended.is_ok() && !is_hurried {
+            tokio::select! {
+                // Ends within the drain time-out of the server's own options.
+                _ = web => {}
+                _ = signals.interrupt.recv() => tracing::warn!("SIGINT again: answers are cut off"),
+            }
         }
         let mut registry = registry.borrow_mut();
         registry.refresh(clock::monotonic());
@@ -384,18 +394,19 @@ fn warn_of_another_socket(listener: &std::os::unix::net::UnixListener, told: &Pa
     }
 }
 
-/// Stops the agents that were started here, while taking in how each of them ends.
+/// Stops the agents that were started here, while taking in how each of them ends; kills them after `hurry`.
 async fn stop_agents(
     supervisor: Supervisor,
     mut reports: UnboundedReceiver<Report>,
     registry: &RefCell<Registry>,
+    hurry: impl Future<Output = ()>,
 ) {
     let note_all = async {
         while let Some(report) = reports.recv().await {
             supervised::note(&report, &mut registry.borrow_mut());
         }
     };
-    tokio::join!(supervisor.shutdown(), note_all);
+    tokio::join!(supervisor.shutdown(hurry), note_all);
 }
 
 /// What is opened once, and so is not changed by a reload.

@@ -80,6 +80,13 @@ pub fn stopping() {
     tell(&[NotifyState::Stopping]);
 }
 
+/// The end may take so long, whatever the unit allows (`TimeoutStopSec=`), from now on.
+pub fn extend(time: Duration) {
+    // The crate's own variant holds an hour and some minutes.
+    let text = format!("EXTEND_TIMEOUT_USEC={}", time.as_micros());
+    tell(&[NotifyState::Custom(&text)]);
+}
+
 /// The line that `systemctl status` shows.
 pub fn status(text: &str) {
     // Another line would be another message.

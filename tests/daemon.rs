@@ -7,7 +7,7 @@ use musterd_client::Agent;
 use node::{Node, until};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::fs::MetadataExt;
-use std::os::unix::net::UnixStream;
+use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
@@ -272,6 +272,35 @@ fn a_signal_to_end_drains_and_exits_with_0() {
         assert_eq!(node.wait(), 0, "{signal}");
         assert!(!node.socket().exists(), "{signal}");
     }
+}
+
+#[test]
+fn the_end_may_take_what_its_agents_may_and_another_sigint_kills_them() {
+    let folder = node::Folder::new();
+    let systemd = UnixDatagram::bind(folder.0.join("notify")).unwrap();
+    let mut node = Node::unstarted();
+    node.configure(
+        "[[agent]]\nname = 'slow'\nstop_grace = '2h'\n\
+         command = ['sh', '-c', \"trap '' TERM; echo waits; while :; do sleep 1; done\"]\n",
+    );
+    node.environment = vec![("NOTIFY_SOCKET", folder.0.join("notify"))];
+    node.launch();
+    node.until_logged("waits");
+    node.signal("TERM");
+    systemd.set_read_timeout(Some(node::PATIENCE)).unwrap();
+    let mut message = [0; 1024];
+    let extended = loop {
+        let size = systemd.recv(&mut message).unwrap();
+        let text = std::str::from_utf8(&message[..size]).unwrap();
+        if let Some(time) = text.trim().strip_prefix("EXTEND_TIMEOUT_USEC=") {
+            break time.parse::<u64>().unwrap();
+        }
+    };
+    assert!(extended > 2 * 3600 * 1_000_000, "{extended}");
+    node.signal("INT");
+    assert_eq!(node.wait(), 0);
+    node.until_logged("SIGINT again");
+    node.until_logged("stopped agent=slow");
 }
 
 #[test]

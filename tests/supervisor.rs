@@ -9,6 +9,7 @@ use musterd::supervisor::options::{Definition, Launch};
 use musterd::supervisor::policy::{Policy, Reason, Restart};
 use musterd::supervisor::report::{Report, Reports, What};
 use musterd::supervisor::{Supervisor, UnknownAgent};
+use std::future::pending;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -75,7 +76,7 @@ impl Scene {
     }
 
     async fn end(self) {
-        self.supervisor.shutdown().await;
+        self.supervisor.shutdown(pending()).await;
         std::fs::remove_dir_all(&self.dir).unwrap();
     }
 
@@ -389,7 +390,7 @@ async fn what_is_down_on_purpose_stays_so_under_the_next_daemon() {
             scene = if is_killed {
                 scene.next_daemon().await
             } else {
-                scene.supervisor.shutdown().await;
+                scene.supervisor.shutdown(pending()).await;
                 Scene::in_dir(scene.dir)
             };
             scene.supervisor.apply(vec![agent.clone()]);
@@ -637,7 +638,7 @@ async fn an_agent_that_is_taken_out_again_before_its_turn_is_not_started() {
     scene.supervisor.apply(vec![]);
     assert_eq!(scene.exited().await.0, Reason::Stopped);
     assert_eq!(scene.next().await, What::Stopped);
-    scene.supervisor.shutdown().await;
+    scene.supervisor.shutdown(pending()).await;
     assert_eq!(scene.reports.recv().await, None, "it was started once more");
     std::fs::remove_dir_all(&scene.dir).unwrap();
 }
@@ -659,10 +660,25 @@ async fn a_shutdown_stops_all_at_once() {
         pids.push(scene.started().await);
         scene.file(name).await;
     }
-    scene.supervisor.shutdown().await;
+    scene.supervisor.shutdown(pending()).await;
     assert!(pids.iter().all(|pid| !lives(*pid)));
     let left: Vec<_> = std::fs::read_dir(scene.dir.join("run/agents")).unwrap().collect();
     assert!(left.is_empty(), "{left:?}");
+    std::fs::remove_dir_all(&scene.dir).unwrap();
+}
+
+#[tokio::test]
+async fn a_shutdown_that_is_hurried_kills() {
+    let mut scene = Scene::new();
+    scene
+        .supervisor
+        .apply(vec![scene.agent("slow", "trap '' TERM; echo > ready; while :; do sleep 1; done")]);
+    let pid = scene.started().await;
+    scene.file("ready").await;
+    // Far from its grace.
+    assert!(scene.supervisor.longest_stop() > LIMIT);
+    timeout(LIMIT / 2, scene.supervisor.shutdown(async {})).await.unwrap();
+    assert!(!lives(pid));
     std::fs::remove_dir_all(&scene.dir).unwrap();
 }
 

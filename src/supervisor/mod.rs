@@ -217,23 +217,44 @@ impl Supervisor {
 
     /// Stops all agents at once and waits until they are down: at most for the longest grace and
     /// the wait after KILL, then says which are not. Those that were to stay down do so under the next
-    /// daemon, the others are started by it. Those that systemd runs go on.
-    pub async fn shutdown(mut self) {
+    /// daemon, the others are started by it. Those that systemd runs go on. Once `hurry` is done, all that are
+    /// left are killed.
+    pub async fn shutdown(mut self, hurry: impl Future<Output = ()>) {
         if self.places.manager.is_some() {
             return self.detach().await;
         }
+        let end = Instant::now() + self.longest_stop();
         for agent in self.agents.values() {
             send(agent, Command::Close);
         }
-        let agents = self.take_all();
-        let longest = agents.iter().map(|(_, agent)| agent.stop_grace).max().unwrap_or_default();
-        let end = Instant::now() + longest + KILL_WAIT + STOP_MARGIN;
-        for (name, mut agent) in agents {
-            if timeout_at(end, &mut agent.task).await.is_err() {
+        let mut agents = self.take_all();
+        let is_hurried = tokio::select! {
+            () = ended(&mut agents, end) => false,
+            () = hurry => true,
+        };
+        if is_hurried {
+            for (_, agent) in &agents {
+                send(agent, Command::Hurry);
+            }
+            ended(&mut agents, end.min(Instant::now() + STOP_MARGIN)).await;
+        }
+        for (name, agent) in agents {
+            if !agent.task.is_finished() {
                 tracing::error!(agent = %name, "cannot be stopped");
                 agent.task.abort();
             }
         }
+    }
+
+    /// How long [`Supervisor::shutdown`] takes at most.
+    #[must_use]
+    pub fn longest_stop(&self) -> Duration {
+        if self.places.manager.is_some() {
+            return Duration::ZERO;
+        }
+        let agents = self.agents.values().chain(self.leaving.values());
+        let longest = agents.map(|agent| agent.stop_grace).max().unwrap_or_default();
+        longest + KILL_WAIT + STOP_MARGIN
     }
 
     /// Lets go of all agents and leaves them running, to be found by the next daemon.
@@ -258,6 +279,16 @@ impl Drop for Supervisor {
     fn drop(&mut self) {
         for (_, agent) in self.take_all() {
             agent.task.abort();
+        }
+    }
+}
+
+/// Waits for the tasks of agents, until `end` at most.
+async fn ended(agents: &mut [(Arc<str>, Agent)], end: Instant) {
+    for (_, agent) in agents {
+        if !agent.task.is_finished() {
+            // Whoever has not ended in time is named afterwards.
+            let _ = timeout_at(end, &mut agent.task).await;
         }
     }
 }

@@ -59,6 +59,8 @@ pub(super) enum Command {
     Retire,
     /// Stop, and end the task: the daemon ends.
     Close,
+    /// After that: kill, whatever grace is left.
+    Hurry,
 }
 
 /// One agent.
@@ -189,6 +191,8 @@ impl Runner {
                     self.handle(Event::Stop);
                 }
             }
+            // It has been told to end; what follows is the same.
+            Command::Hurry => self.signal(Signal::Kill),
         }
     }
 
