@@ -267,6 +267,25 @@ async fn output_reaches_the_log_under_the_agents_name() {
 }
 
 #[tokio::test]
+async fn an_output_that_has_been_removed_is_made_anew_for_the_next_process() {
+    let mut scene = Scene::new();
+    scene.supervisor.apply(vec![scene.agent("rewired", "echo run of $$; exec sleep 1000")]);
+    let said = |pid: u32| !log_lines(&format!("run of {pid} agent=rewired")).is_empty();
+    let first = scene.started().await;
+    until(|| said(first)).await;
+    let output = scene.dir.join("run/agents/rewired.out");
+    std::fs::remove_file(&output).unwrap();
+    scene.supervisor.restart("rewired").unwrap();
+    assert_eq!(scene.exited().await.0, Reason::Stopped);
+    let second = scene.started().await;
+    until(|| said(second)).await;
+    // It is there for the next daemon as well.
+    assert!(output.exists());
+    scene.end().await;
+    assert!(!output.exists());
+}
+
+#[tokio::test]
 async fn the_last_words_of_a_stopped_agent_are_logged() {
     let mut scene = Scene::new();
     let script =

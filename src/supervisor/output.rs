@@ -16,7 +16,7 @@ use rustix::pipe::fcntl_setpipe_size;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -46,10 +46,12 @@ const BYTES_PER_WINDOW: usize = 4 << 20;
 /// One agent's output. Reads for as long as it lives.
 #[derive(Debug)]
 pub(super) struct Output {
+    agent: Arc<str>,
+    reports: Reports,
     /// What a new process opens to write to.
     path: PathBuf,
-    /// Whether the process holds the reading side as well.
-    durable: bool,
+    /// The FIFO there, by its inode: then a process holds the reading side as well.
+    fifo: Option<u64>,
     /// A plain pipe's writing side, which `path` leads to.
     _writer: Option<OwnedFd>,
     /// Tells the reader that nobody will write any more.
@@ -70,7 +72,7 @@ impl Output {
     ) -> io::Result<Self> {
         let fifo = folder.map(|folder| folder.join(format!("{agent}.out")));
         let opened = fifo.and_then(|path| match open_fifo(&path) {
-            Ok(pipe) => Some((pipe, path)),
+            Ok((pipe, inode)) => Some((pipe, inode, path)),
             Err(error) => {
                 let path = path.display();
                 tracing::warn!(
@@ -80,38 +82,37 @@ impl Output {
                 None
             }
         });
-        let (pipe, path, writer) = match opened {
-            Some((pipe, path)) => (pipe, path, None),
+        let (pipe, fifo, path, writer) = match opened {
+            Some((pipe, inode, path)) => (pipe, Some(inode), path, None),
             None => {
                 let (reader, writer) = io::pipe()?;
                 let writer = OwnedFd::from(writer);
                 let path = format!("/proc/self/fd/{}", writer.as_raw_fd()).into();
-                (Receiver::from_owned_fd(reader.into())?, path, Some(writer))
+                (Receiver::from_owned_fd(reader.into())?, None, path, Some(writer))
             }
         };
-        let close = Arc::new(Notify::new());
-        let reader = Reader {
-            pipe,
-            agent: agent.clone(),
-            reports,
-            epoch: Instant::now(),
-            lines: Lines::default(),
-            rate: Rate::default(),
-        };
-        let reader = tokio::spawn(reader.run(close.clone()));
-        Ok(Self { path, durable: writer.is_none(), _writer: writer, close, reader })
+        let (close, reader) = read(pipe, agent, &reports);
+        let agent = agent.clone();
+        Ok(Self { agent, reports, path, fifo, _writer: writer, close, reader })
     }
 
     /// A new opening of the pipe, for one process: its file flags are its own.
     ///
     /// # Errors
-    /// The path, and what open(2) said.
-    pub(super) fn for_process(&self) -> Result<File, String> {
-        OpenOptions::new()
-            .read(self.durable)
-            .write(true)
-            .open(&self.path)
-            .map_err(|error| format!("cannot open {}: {error}", self.path.display()))
+    /// The path, and what open(2) or mkfifo(3) said.
+    pub(super) fn for_process(&mut self) -> Result<File, String> {
+        let failed = |error| format!("cannot open {}: {error}", self.path.display());
+        let found = std::fs::symlink_metadata(&self.path).map(|found| found.ino()).ok();
+        if self.fifo.is_some() && self.fifo != found {
+            // Someone has removed it; the next daemon is to find what the process writes to.
+            let (pipe, inode) = open_fifo(&self.path).map_err(failed)?;
+            self.fifo = Some(inode);
+            // Of what wrote to the other, what is there is still read.
+            self.close.notify_one();
+            (self.close, self.reader) = read(pipe, &self.agent, &self.reports);
+        }
+        let mut options = OpenOptions::new();
+        options.read(self.fifo.is_some()).write(true).open(&self.path).map_err(failed)
     }
 
     /// Reads what is still there, then removes the FIFO: for an agent that will not come back.
@@ -119,7 +120,7 @@ impl Output {
         self.close.notify_one();
         // It ends by itself, or has failed and said so.
         let _ = (&mut self.reader).await;
-        if self.durable {
+        if self.fifo.is_some() {
             // A file that stays behind is used again or does no harm.
             let _ = std::fs::remove_file(&self.path);
         }
@@ -132,8 +133,22 @@ impl Drop for Output {
     }
 }
 
-/// Opens a FIFO to read from and, so that it never ends, to write to; makes it if there is none.
-fn open_fifo(path: &Path) -> io::Result<Receiver> {
+/// Begins to log what arrives.
+fn read(pipe: Receiver, agent: &Arc<str>, reports: &Reports) -> (Arc<Notify>, JoinHandle<()>) {
+    let close = Arc::new(Notify::new());
+    let reader = Reader {
+        pipe,
+        agent: agent.clone(),
+        reports: reports.clone(),
+        epoch: Instant::now(),
+        lines: Lines::default(),
+        rate: Rate::default(),
+    };
+    (close.clone(), tokio::spawn(reader.run(close)))
+}
+
+/// Opens a FIFO to read from and, so that it never ends, to write to; makes it if there is none. And its inode.
+fn open_fifo(path: &Path) -> io::Result<(Receiver, u64)> {
     let is_fifo = std::fs::symlink_metadata(path).map(|data| data.file_type().is_fifo());
     if let Ok(false) = is_fifo {
         std::fs::remove_file(path)?;
@@ -146,10 +161,11 @@ fn open_fifo(path: &Path) -> io::Result<Receiver> {
     let mut options = OpenOptions::new();
     let file =
         options.read(true).write(true).custom_flags(flags.bits().cast_signed()).open(path)?;
+    let inode = file.metadata()?.ino();
     let receiver = Receiver::from_file(file)?;
     // A smaller pipe serves too: an agent waits sooner while no daemon reads.
     let _ = fcntl_setpipe_size(&receiver, PIPE_SIZE);
-    Ok(receiver)
+    Ok((receiver, inode))
 }
 
 /// The task that reads.

@@ -41,7 +41,7 @@ impl Maker {
 
     /// Makes a process, and notes it for the next daemon.
     pub(super) fn make(
-        &self,
+        &mut self,
         definition: &Definition,
         places: &Arc<Places>,
         notes: Notes,
