@@ -140,6 +140,7 @@ impl Daemon {
         let (sender, reports) = Reports::channel();
         let carrier = config.agents.supervision.runner.carrier();
         let supervisor = Supervisor::new(&config.run_dir, &config.agents.socket, carrier, sender);
+        node.set_supervision(supervisor.statuses());
         let daemon = Self {
             config,
             path,

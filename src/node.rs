@@ -17,10 +17,12 @@ use crate::metric::Batch;
 use crate::process::AgentRoot;
 use crate::process::own::Own;
 use crate::sampler::{AGENTS, Filter};
+use crate::supervisor::report::Statuses;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime};
+use tokio::sync::watch;
 
 /// The last pass that was answered.
 #[derive(Clone, Copy)]
@@ -35,6 +37,8 @@ pub struct Node {
     registry: Rc<RefCell<Registry>>,
     instruments: Instruments,
     vitals: RefCell<Vitals>,
+    /// What supervision says of each agent that it runs.
+    supervision: RefCell<Option<watch::Receiver<Statuses>>>,
     /// The daemon's own process, and a buffer to read its files into.
     own: RefCell<(Own, Vec<u8>)>,
     thresholds: Cell<Thresholds>,
@@ -57,12 +61,18 @@ impl Node {
             registry,
             instruments,
             vitals: RefCell::new(vitals),
+            supervision: RefCell::default(),
             own: RefCell::default(),
             thresholds: Cell::new(thresholds),
             started: Instant::now(),
             scraped: Cell::new(None),
             unready: RefCell::new(Some("starting")),
         }
+    }
+
+    /// Says where to learn what supervision does.
+    pub fn set_supervision(&self, statuses: watch::Receiver<Statuses>) {
+        self.supervision.replace(Some(statuses));
     }
 
     /// Says that everything is served.
@@ -228,9 +238,18 @@ impl crate::http::Node for Node {
         let now = clock::monotonic();
         let mut registry = self.registry.borrow_mut();
         log_changes(&registry.refresh(now));
+        let supervision = self.supervision.borrow();
+        let statuses = supervision.as_ref().map(|statuses| statuses.borrow());
         let agents: Vec<_> = registry
             .agents()
-            .map(|(name, agent)| export::describe(&registry, name, agent, now))
+            .map(|(name, agent)| {
+                let mut described = export::describe(&registry, name, agent, now);
+                let status = statuses.as_ref().and_then(|statuses| statuses.get(name));
+                if let Some(fields) = described.as_object_mut() {
+                    fields.insert("supervision".to_owned(), serde_json::json!(status));
+                }
+                described
+            })
             .collect();
         serde_json::json!({ "agents": agents })
     }

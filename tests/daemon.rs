@@ -386,7 +386,9 @@ fn supervised_agents_run_are_restarted_and_end_with_the_daemon() {
     let mut node = Node::start(
         "[agents.supervision]\nbackoff_initial = '10ms'\nbackoff_max = '20ms'\n\
          [[agent]]\nname = 'crasher'\ncommand = ['sh', '-c', 'echo going down; exit 3']\n\
-         [[agent]]\nname = 'sleeper'\ncommand = ['sleep', '1000']\n",
+         [[agent]]\nname = 'sleeper'\ncommand = ['sleep', '1000']\n\
+         [[agent]]\nname = 'hopeless'\ncommand = ['false']\nstart_limit = 1\n\
+         [[agent]]\nname = 'waiting'\ncommand = ['false']\nbackoff_initial = '1h'\nbackoff_max = '1h'\n",
     );
     until("the crasher has been restarted", || {
         node.metrics().sum("agent_restarts_total", &["crasher"]) >= Some(3.0)
@@ -400,6 +402,22 @@ fn supervised_agents_run_are_restarted_and_end_with_the_daemon() {
     let health: serde_json::Value = serde_json::from_str(&body).unwrap();
     let sleeper = health["agents"]["sleeper"]["state"].as_str().unwrap();
     assert!(["starting", "healthy"].contains(&sleeper), "{sleeper}");
+    // Who is lost for good is told apart from who waits.
+    let supervision = |name: &str| {
+        let (_, body) = node.get("/api/v1/agents").unwrap();
+        let body: serde_json::Value = serde_json::from_str(&body).unwrap();
+        let all = body["agents"].as_array().unwrap();
+        all.iter().find(|agent| agent["name"] == name).unwrap().clone()
+    };
+    for (name, state, reason) in
+        [("hopeless", "failed", "given up: exit code 1"), ("waiting", "backoff", "exit code 1")]
+    {
+        until(name, || supervision(name)["supervision"]["state"] == state);
+        let agent = supervision(name);
+        assert_eq!((&agent["state"], &agent["reason"]), (&"lost".into(), &reason.into()));
+        assert_eq!(agent["supervision"]["last_exit"]["reason"], "error");
+    }
+    assert!(supervision("sleeper")["supervision"]["pid"].is_u64());
     node.signal("TERM");
     assert_eq!(node.wait(), 0);
     node.until_logged("stopped agent=sleeper");
