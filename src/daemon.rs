@@ -9,7 +9,7 @@ use crate::agent::lines::folder::Folder;
 use crate::agent::listener;
 use crate::agent::registry::{Key, Registry};
 use crate::config::{self, Config};
-use crate::host::vitals::Vitals;
+use crate::host::{self, vitals::Vitals};
 use crate::http::{self, Scraper, Site};
 use crate::instruments::Instruments;
 use crate::node::{self, Node};
@@ -305,7 +305,8 @@ impl Daemon {
         notify::ready();
     }
 
-    fn apply(&mut self, config: Config) -> Result<(), String> {
+    fn apply(&mut self, mut config: Config) -> Result<(), String> {
+        host::keep_builders(&self.config.collectors, &mut config.collectors);
         // A new scan starts its counters anew; so it is left alone unless its own settings change.
         let rescan = config.scanning != self.config.scanning;
         let scan = if rescan { make_scan(&config) } else { Arc::clone(&self.scan) };

@@ -265,6 +265,26 @@ fn a_reload_of_the_host_leaves_counters_of_processes_alone() {
 }
 
 #[test]
+fn a_reload_of_other_collectors_leaves_those_that_look_by_themselves_alone() {
+    let peaks = "host.collectors.peaks.enabled = true\nhost.collectors.peaks.interval = '100ms'";
+    let node = Node::start(peaks);
+    let looks =
+        || node.metrics().sum("musterd_peak_running_threads_count", &[]).unwrap_or_default();
+    until("some looks", || looks() >= 20.0);
+    let before = looks();
+    let reload = |text: &str, times: usize| {
+        node.configure(text);
+        node.signal("HUP");
+        until("it is taken", || node.log().matches("configuration read anew").count() == times);
+    };
+    reload(&format!("{peaks}\nhost.collectors.uname.enabled = false"), 1);
+    assert!(looks() >= before, "those before are still counted");
+    assert_eq!(node.metrics().sum("node_uname_info", &[]), None);
+    reload(&peaks.replace("100ms", "10s"), 2);
+    assert!(looks() < before, "other settings are another beginning");
+}
+
+#[test]
 fn a_signal_to_end_drains_and_exits_with_0() {
     for signal in ["TERM", "INT"] {
         let mut node = Node::start("");

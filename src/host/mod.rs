@@ -134,8 +134,21 @@ pub struct Plan {
     pub name: &'static str,
     /// Whether it takes part in a pass that asks for no collector by name.
     pub enabled: bool,
+    /// Its options, as they are written.
+    pub options: toml::Table,
     /// Makes it.
     pub builder: Builder,
+}
+
+/// Has those of `plans` that are as before make their collectors as `former` ones do: a collector that looks by
+/// itself, and runs, then goes on.
+pub fn keep_builders(former: &[Plan], plans: &mut [Plan]) {
+    for plan in plans {
+        let same = |other: &&Plan| (other.name, &other.options) == (plan.name, &plan.options);
+        if let Some(same) = former.iter().find(same) {
+            plan.builder = Arc::clone(&same.builder);
+        }
+    }
 }
 
 /// Reads the table `[host.collectors]`: for each collector of the list, in the list's order, its
@@ -168,8 +181,10 @@ pub fn plan(table: Spanned<DeTable<'_>>) -> Result<Vec<Plan>, toml::de::Error> {
             return Err(error_at(place, "missing field `enabled`".to_owned()));
         };
         let enabled = bool::deserialize(ValueDeserializer::from(enabled))?;
-        let options = toml::Deserializer::from(Spanned::new(place, options));
-        Ok(Plan { name: entry.name, enabled, builder: (entry.parse)(options)? })
+        let options = || toml::Deserializer::from(Spanned::new(place.clone(), options.clone()));
+        let builder = (entry.parse)(options())?;
+        let options = toml::Table::deserialize(options())?;
+        Ok(Plan { name: entry.name, enabled, options, builder })
     };
     collectors().map(plan_one).collect()
 }

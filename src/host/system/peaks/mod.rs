@@ -1,6 +1,7 @@
 //! `peaks`: what happens between scrapes. A thread of its own looks at the machine at short
 //! intervals; histograms count all that it has seen, and maxima hold for a while, so that a burst of
-//! two seconds is visible at a scrape interval of a minute.
+//! two seconds is visible at a scrape interval of a minute. A reload that leaves its options alone leaves the thread
+//! alone as well.
 //!
 //! Must not know who asks, or how often.
 
@@ -13,7 +14,7 @@ use crate::host::{Builder, Collector, Entry, Error, Pass};
 use crate::metric::Family;
 use crate::units;
 use record::Record;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::{Builder as Threads, JoinHandle};
 use std::time::{Duration, Instant};
 use tick::{COUNT, CPU, DISK, Eye, MEMORY, NETWORK, PRESSURE, RUNNING};
@@ -189,18 +190,30 @@ fn configure(options: toml::Deserializer<'_>) -> Result<Builder, toml::de::Error
         return Err(serde::de::Error::custom(what));
     }
     let length = usize::try_from(looks).unwrap_or(1);
+    let running: Mutex<Option<(Arc<Root>, Weak<Looks>)>> = Mutex::default();
     Ok(Arc::new(move |root: &Arc<Root>| {
-        let eye = Eye::new(root, options.disk_exclude.clone(), options.network_exclude.clone());
-        Box::new(Peaks::start(eye, interval, length))
+        let mut running = running.lock().unwrap_or_else(PoisonError::into_inner);
+        let former = running.as_ref().filter(|(theirs, _)| theirs == root);
+        let former = former.and_then(|(_, looks)| looks.upgrade()).filter(|looks| looks.go_on());
+        let looks = former.unwrap_or_else(|| {
+            let eye = Eye::new(root, options.disk_exclude.clone(), options.network_exclude.clone());
+            Arc::new(Looks::start(eye, interval, length))
+        });
+        *running = Some((Arc::clone(root), Arc::downgrade(&looks)));
+        Box::new(Peaks(looks))
     }))
 }
 
-struct Peaks {
+/// What is shown of the looks, which go on as long as anyone shows them.
+struct Peaks(Arc<Looks>);
+
+/// The thread that looks, and what it has seen.
+struct Looks {
     record: Arc<Mutex<Record>>,
     thread: std::io::Result<JoinHandle<()>>,
 }
 
-impl Peaks {
+impl Looks {
     fn start(mut eye: Eye, interval: Duration, length: usize) -> Self {
         let record = Arc::new(Mutex::new(Record::new(BOUNDS, length)));
         let theirs = Arc::downgrade(&record);
@@ -219,6 +232,10 @@ impl Peaks {
         });
         Self { record, thread }
     }
+
+    fn go_on(&self) -> bool {
+        self.thread.as_ref().is_ok_and(|thread| !thread.is_finished())
+    }
 }
 
 /// A thread that panicked has left nothing half done here.
@@ -226,7 +243,7 @@ fn lock(record: &Mutex<Record>) -> MutexGuard<'_, Record> {
     record.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl Drop for Peaks {
+impl Drop for Looks {
     fn drop(&mut self) {
         // Given up first, so that the thread, once awake, finds it gone.
         self.record = Arc::new(Mutex::new(Record::new(BOUNDS, 1)));
@@ -238,13 +255,14 @@ impl Drop for Peaks {
 
 impl Collector for Peaks {
     fn collect(&mut self, pass: &mut Pass<'_>) -> Result<(), Error> {
-        let thread = self.thread.as_ref().map_err(|error| {
+        let looks = &self.0;
+        let thread = looks.thread.as_ref().map_err(|error| {
             Error::Parse(format!("the thread that looks could not be started: {error}"))
         })?;
         if thread.is_finished() {
             return Err(Error::Parse("the thread that looks has ended".to_owned()));
         }
-        let record = lock(&self.record);
+        let record = lock(&looks.record);
         for shown in &SHOWN {
             pass.batch.begin(&shown.histogram);
             for (place, labels) in shown.values {
@@ -271,7 +289,8 @@ mod tests {
         let [procfs, sysfs, rootfs, udev_data] = ["/proc", "/sys", "/", "/run"].map(Into::into);
         let root = Root { procfs, sysfs, rootfs, udev_data };
         let none = || Pattern::try_from(String::new()).unwrap();
-        let mut peaks = Peaks::start(Eye::new(&root, none(), none()), Duration::from_millis(5), 9);
+        let eye = Eye::new(&root, none(), none());
+        let mut peaks = Peaks(Arc::new(Looks::start(eye, Duration::from_millis(5), 9)));
         let (mut batch, begun) = (Batch::new(), Instant::now());
         while !batch.has("musterd_peak_cpu_busy_ratio")
             || batch.families().count() < FAMILIES.len() - 2
@@ -282,10 +301,11 @@ mod tests {
             let (buffer, deadline) = (&mut Vec::new(), Instant::now());
             peaks.collect(&mut Pass { batch: &mut batch, buffer, deadline }).unwrap();
         }
-        let thread =
-            std::mem::replace(&mut peaks.thread, Err(std::io::ErrorKind::Other.into())).unwrap();
+        let mut looks = Arc::into_inner(peaks.0).unwrap();
+        let ended = Err(std::io::ErrorKind::Other.into());
+        let thread = std::mem::replace(&mut looks.thread, ended).unwrap();
         let handle = thread.thread().clone();
-        drop(peaks);
+        drop(looks);
         handle.unpark();
         thread.join().unwrap();
     }
