@@ -1,4 +1,5 @@
-//! Whether agents can be started: who is to do it, and from which files.
+//! Whether agents can be started and stopped as they are to be: who is to do it, from which files, and how long
+//! their units let a stop take.
 //!
 //! Must not know what any agent is.
 
@@ -7,11 +8,16 @@ use super::{fail, pass, systemd, warn};
 use crate::config::{self, Config};
 use crate::exec::trust;
 use crate::supervisor::carrier::Runner;
+use crate::supervisor::options::Definition;
 use crate::supervisor::systemd::unit_name;
 use std::path::Path;
+use std::time::Duration;
 
 const CHECK: &str = "agents";
 const TEMPLATE: &str = "musterd-agent@.service";
+const STOP_TIME: &str = "TimeoutStopUSec";
+/// Seconds that a unit is to have beyond the agent's grace.
+const MARGIN: u64 = 10;
 
 /// Whether what the configuration has run can be run.
 pub(super) fn examine(path: &Path, config: &Config) -> Finding {
@@ -21,12 +27,19 @@ pub(super) fn examine(path: &Path, config: &Config) -> Finding {
     }
     let template = systemd::is_booted().then(|| {
         // systemd has no properties of a template, but of what would be made of it.
-        systemd::show(&unit_name("doctor"), &["LoadState"])
+        systemd::show(&unit_name("doctor"), &["LoadState", STOP_TIME])
     });
     match template.transpose() {
         Ok(shown) => {
             let state = shown.as_deref().map(|shown| systemd::value(shown, "LoadState"));
-            judge(runner, state, || find_untrusted(path), config.definitions.len())
+            let found = judge(runner, state, || find_untrusted(path), config.definitions.len());
+            if state != Some("loaded") || found.verdict != Verdict::Pass {
+                return found;
+            }
+            let usual = shown.as_deref().and_then(stop_time);
+            let own =
+                |agent: &str| stop_time(&systemd::show(&unit_name(agent), &[STOP_TIME]).ok()?);
+            find_late(&config.definitions, usual, own).unwrap_or(found)
         }
         Err((what, fix)) => warn(CHECK, what, fix),
     }
@@ -66,9 +79,57 @@ fn find_untrusted(path: &Path) -> Option<String> {
     files.iter().find_map(|file| trust::check(file).err())
 }
 
+/// What systemd lets a stop of a unit take (`1min 30s`), by what it shows of it; `None` for `infinity`.
+fn stop_time(shown: &str) -> Option<Duration> {
+    humantime::parse_duration(systemd::value(shown, STOP_TIME)).ok()
+}
+
+/// The first agent that systemd kills before its grace is over. `own` asks for an agent's own unit what is `usual`
+/// for the template: only of those for whom that is too little.
+fn find_late(
+    agents: &[Definition],
+    usual: Option<Duration>,
+    own: impl Fn(&str) -> Option<Duration>,
+) -> Option<Finding> {
+    let mut slow =
+        agents.iter().filter(|agent| usual.is_some_and(|time| time < agent.policy.stop_grace));
+    slow.find_map(|agent| {
+        let (name, grace) = (&agent.name, agent.policy.stop_grace);
+        let time = own(name).filter(|time| *time < grace)?;
+        let enough = grace.as_secs().saturating_add(MARGIN);
+        let (grace, time) = (humantime::format_duration(grace), humantime::format_duration(time));
+        let what =
+            format!("agent {name} has stop_grace = \"{grace}\", but systemd kills it after {time}");
+        let unit = unit_name(name);
+        let fix = format!("systemctl edit {unit}, and there [Service] and TimeoutStopSec={enough}");
+        Some(warn(CHECK, what, fix))
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_agent_that_is_killed_before_its_grace_is_over_is_found() {
+        let agent = |grace: u64| {
+            let mut config = config::parse(&[(
+                "a",
+                &format!("[[agent]]\nname = 'slow'\ncommand = ['x']\nstop_grace = '{grace}s'"),
+            )]);
+            std::mem::take(&mut config.as_mut().unwrap().definitions)
+        };
+        let usual = stop_time("LoadState=loaded\nTimeoutStopUSec=1min 30s\n");
+        let of_the_template = |_: &str| usual;
+        let endless = |_: &str| stop_time("TimeoutStopUSec=infinity\n");
+        assert!(find_late(&agent(90), usual, |_| panic!("it need not be asked for")).is_none());
+        assert!(find_late(&agent(300), usual, endless).is_none());
+        let found = find_late(&agent(300), usual, of_the_template).unwrap();
+        assert_eq!(found.verdict, Verdict::Warn);
+        assert!(found.what.ends_with("\"5m\", but systemd kills it after 1m 30s"), "{found:?}");
+        assert!(found.fix.as_ref().unwrap().contains("@slow.service"), "{found:?}");
+        assert!(found.fix.unwrap().ends_with("TimeoutStopSec=310"));
+    }
 
     #[test]
     fn agents_in_units_take_the_template_and_files_of_roots() {
