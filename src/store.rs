@@ -61,31 +61,24 @@ impl Store {
     /// Gives a registry what the run before has kept. A file that cannot be used is moved aside,
     /// so that nothing in it is lost, and said so in the log.
     pub fn restore(&self, registry: &mut Registry) {
-        let (file, text) = match self.spare.read(&self.file) {
-            Some(text) => (self.spare.path(), Ok(text)),
-            None => (&*self.file, read_text(&self.file)),
-        };
-        let restored = match text {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return,
-            Err(error) => Err(error.to_string()),
-            Ok(text) => registry.restore(&text, clock::monotonic()),
-        };
-        if file == self.spare.path() {
-            registry.keep_unsaved();
-        }
-        let (aside, file) = (|| move_aside(file), file.display());
-        match restored {
-            Ok(unusable) if unusable.is_empty() => {}
-            Ok(unusable) => {
-                let aside = aside();
-                for agent in unusable {
-                    tracing::error!("{file}: {agent}; {aside}; this agent starts from zero");
+        if let Some(text) = self.spare.read(&self.file) {
+            match give(registry, self.spare.path(), &text) {
+                Ok(()) => return registry.keep_unsaved(),
+                Err(fault) => {
+                    let file = self.file.display();
+                    tracing::error!(
+                        "{fault}; totals of agents are those in {file}, which are older"
+                    );
                 }
             }
-            Err(fault) => {
-                let aside = aside();
-                tracing::error!("{file}: {fault}; {aside}; totals of agents start from zero");
-            }
+        }
+        let given = match read_text(&self.file) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return,
+            Err(error) => Err(unusable(&self.file, &error.to_string())),
+            Ok(text) => give(registry, &self.file, &text),
+        };
+        if let Err(fault) = given {
+            tracing::error!("{fault}; totals of agents start from zero");
         }
     }
 
@@ -109,10 +102,13 @@ impl Store {
             let written = replace(&file, text.as_bytes())
                 .map_err(|error| Unwritten { is_spared: spare.write(&file, &text).is_ok(), error });
             let is_written = written.is_ok();
+            if is_written {
+                // Before the next write, which may need it, can begin.
+                spare.remove();
+            }
             let _ = sender.send(written);
             // What cannot be written is tried again in a while, not at once.
             if is_written {
-                spare.remove();
                 done.notify_one();
             }
         };
@@ -198,6 +194,26 @@ impl From<io::Error> for Unwritten {
     fn from(error: io::Error) -> Self {
         Self { error, is_spared: false }
     }
+}
+
+/// Gives a registry what a file has; an agent of it that cannot be used is told of, and the file then kept.
+///
+/// # Errors
+/// What is wrong with all of it, and where the file is now.
+fn give(registry: &mut Registry, file: &Path, text: &str) -> Result<(), String> {
+    let agents =
+        registry.restore(text, clock::monotonic()).map_err(|fault| unusable(file, &fault))?;
+    if !agents.is_empty() {
+        let aside = move_aside(file);
+        for agent in agents {
+            tracing::error!("{}: {agent}; {aside}; this agent starts from zero", file.display());
+        }
+    }
+    Ok(())
+}
+
+fn unusable(file: &Path, fault: &str) -> String {
+    format!("{}: {fault}; {}", file.display(), move_aside(file))
 }
 
 fn move_aside(file: &Path) -> String {

@@ -108,6 +108,20 @@ fn lines_may_be_sent_by_hand() {
 }
 
 #[test]
+fn a_program_that_reads_no_answer_loses_no_line() {
+    let node = Node::start("");
+    let mut stream = UnixStream::connect(node.socket()).unwrap();
+    let end = "{\"event\":\"end\",\"status\":\"success\",\"seconds\":1}";
+    let hello = "{\"musterd\":1,\"agent\":\"deaf\",\"mode\":\"lines\"}";
+    stream.write_all(format!("{hello}\n{end}\n").as_bytes()).unwrap();
+    until("its first line counts", || requests(&node, "deaf", "success") == Some(1.0));
+    // The welcome waits to be read: that the connection ends is an error then.
+    stream.write_all(end.as_bytes()).unwrap();
+    drop(stream);
+    until("the last one counts", || requests(&node, "deaf", "success") == Some(2.0));
+}
+
+#[test]
 fn a_batch_is_acknowledged_as_one_and_counts_once_however_often_it_is_sent() {
     let node = Node::start("");
     let hello = "{\"musterd\":1,\"agent\":\"a\",\"mode\":\"lines\",\"session\":\"s\"}";

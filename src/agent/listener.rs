@@ -11,7 +11,7 @@ use super::offered::{self, Offered, Sender};
 use super::options::Options;
 use super::peer::Peer;
 use super::protocol::{self, Frame, HELLO_LIMIT, Hello, Mode, Violation};
-use super::registry::{Key, RETURN_TIME, Refusal, Registry};
+use super::registry::{COPY_TIME, Key, RETURN_TIME, Refusal, Registry};
 use crate::instruments::Instruments;
 use crate::logging::Quota;
 use crate::pidfd::Watch;
@@ -79,8 +79,8 @@ fn set_group(path: &Path, group: &str) -> Result<(), String> {
         .map_err(|error| format!("cannot give {} to group {group}: {error}", path.display()))
 }
 
-/// How long clients take to copy what they have counted before their ledger came, as a rule.
-const COPIED_AFTER: Duration = Duration::from_millis(100);
+/// How long clients take to copy what they have counted before their ledger came: as a rule, and at most.
+const COPIED_AFTER: [Duration; 2] = [Duration::from_millis(100), COPY_TIME];
 /// How often it is looked whether a ledger without a connection has been brought back.
 const COME_BACK: Duration = Duration::from_secs(2);
 /// Clients that have lost a connection try again each second.
@@ -348,8 +348,11 @@ pub fn tell_of_hanging_files() {
 fn look_again(context: &Context) {
     let changed = context.changed.clone();
     tokio::task::spawn_local(async move {
-        tokio::time::sleep(COPIED_AFTER).await;
-        changed.notify_one();
+        let came = tokio::time::Instant::now();
+        for after in COPIED_AFTER {
+            tokio::time::sleep_until(came + after).await;
+            changed.notify_one();
+        }
     });
 }
 

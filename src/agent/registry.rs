@@ -9,6 +9,7 @@ mod admission;
 mod agent;
 mod lines;
 
+pub(super) use admission::COPY_TIME;
 pub use admission::{Keepsake, Refusal, Welcome};
 pub(super) use agent::RETURN_TIME;
 pub use agent::{Agent, Live};
@@ -60,6 +61,8 @@ pub struct Registry {
     folded: Vec<String>,
     /// How many of those were in the text that was last taken for keeping.
     taken: usize,
+    /// When it was first looked at, or given a ledger.
+    begun: Option<Duration>,
 }
 
 impl Registry {
@@ -75,6 +78,7 @@ impl Registry {
             unsaved: false,
             folded: Vec::new(),
             taken: 0,
+            begun: None,
         }
     }
 
@@ -125,7 +129,7 @@ impl Registry {
             pid: label.pid,
             connected: true,
             since: now,
-            past_until: origin.past_until(now),
+            past_until: origin.past_until(now, *self.begun.get_or_insert(now)),
             stored: origin.stored,
             is_from_before: origin.is_from_before,
             counted: Faults::default(),
@@ -210,6 +214,9 @@ impl Registry {
         agent.series.drop_gauges(&mut self.catalog);
         agent.add_up_series();
         agent.add_up_durations();
+        if live.past_until.is_some() {
+            agent.window.skip_to(&agent.current);
+        }
         let requests = agent.retired.finished() - before;
         tracing::debug!(agent = name, pid = live.pid, requests, "ledger retired");
         if agent.live.is_empty() && agent.child.is_none() {
@@ -291,6 +298,7 @@ impl Registry {
     /// Reads every ledger, moves the windows on and judges everyone's health; what has changed is
     /// returned.
     pub fn refresh(&mut self, now: Duration) -> Vec<Change> {
+        self.begun.get_or_insert(now);
         let mut changes = Vec::new();
         let limits = self.options.limits();
         for (name, agent) in &mut self.agents {

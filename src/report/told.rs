@@ -1,5 +1,6 @@
-//! One request, told in lines (`docs/lines.md`): once the daemon has acknowledged it, it counts exactly once,
-//! whoever is killed afterwards.
+//! One request, told in lines (`docs/lines.md`): once the daemon has acknowledged it without a refusal, it counts
+//! exactly once, whoever is killed afterwards. (Of a refusal whose answer is lost with its connection, the next
+//! attempt learns nothing but that the request is done with.)
 //!
 //! Must not know where the request comes from.
 

@@ -34,7 +34,12 @@ impl Spare {
     pub(super) fn read(&self, first: &Path) -> Option<String> {
         let text = read_text(&self.0).ok()?;
         let (version, kept) = text.split_once('\n')?;
-        (version == version_of(first).ok()?).then(|| kept.to_owned())
+        let is_in_its_place = version == version_of(first).ok()?;
+        if !is_in_its_place {
+            let (spare, first) = (self.0.display(), first.display());
+            tracing::info!("{spare} is not used: {first} has been written since");
+        }
+        is_in_its_place.then(|| kept.to_owned())
     }
 
     /// It is needed no more.
@@ -47,11 +52,10 @@ impl Spare {
 fn version_of(file: &Path) -> io::Result<String> {
     match fs::metadata(file) {
         Ok(found) => {
+            // The device's number may be another one after a mount.
+            let (inode, size) = (found.ino(), found.size());
             let (changed, nanos) = (found.mtime(), found.mtime_nsec());
-            let (device, inode, size) = (found.dev(), found.ino(), found.size());
-            Ok(format!(
-                "in place of {device}:{inode} of {size} bytes, changed {changed}.{nanos:09}"
-            ))
+            Ok(format!("in place of {inode} of {size} bytes, changed {changed}.{nanos:09}"))
         }
         // There is none, or a file where its folder should be.
         Err(error)

@@ -214,13 +214,13 @@ async fn read_lines(
             has_died = wait(stream, lines, watch).await;
         }
         match read(stream, &mut lines.pending) {
-            Ok(0) => {
+            Ok(1..) => tokio::task::yield_now().await,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock && !has_died => {}
+            // Where the peer has not read all its answers, the kernel gives an error in place of the end.
+            Ok(0) | Err(_) => {
                 lines.take_rest(context);
                 return End::Peer;
             }
-            Ok(_) => tokio::task::yield_now().await,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock && !has_died => {}
-            Err(_) => return End::Peer,
         }
     }
 }

@@ -62,15 +62,19 @@ pub(super) struct Origin {
 }
 
 /// How long a client may take to copy what it has counted without a daemon. What comes later is recent.
-const COPY_TIME: Duration = Duration::from_secs(10);
+pub(in crate::agent) const COPY_TIME: Duration = Duration::from_secs(1);
+/// Clients that are without a daemon, or are refused, try again at least so often: a ledger that is asked for later
+/// brings nothing along.
+const LATEST_RETRY: Duration = Duration::from_secs(90);
 
 impl Origin {
     /// Until when a ledger may bring along what was counted long ago: a new one, of a process that has been there
-    /// for longer than a window reaches.
-    pub(super) fn past_until(&self, now: Duration) -> Option<Duration> {
+    /// for longer than a window reaches, when the daemon itself has begun a short while ago.
+    pub(super) fn past_until(&self, now: Duration, daemon: Duration) -> Option<Duration> {
         let is_new = !self.is_from_before && self.lines.is_none();
         let is_old = |began| now.saturating_sub(began) >= window::LENGTH;
-        (is_new && self.began.is_some_and(is_old)).then(|| now + COPY_TIME)
+        let is_late = now.saturating_sub(daemon) < LATEST_RETRY;
+        (is_new && is_late && self.began.is_some_and(is_old)).then(|| now + COPY_TIME)
     }
 }
 

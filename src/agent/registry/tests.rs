@@ -90,6 +90,7 @@ fn a_ledger_is_added_without_a_look_at_the_others_whose_counts_stay_recent() {
 #[test]
 fn what_a_process_has_counted_long_before_the_daemon_came_is_not_recent() {
     let mut registry = Registry::new(options());
+    registry.refresh(at(1000));
     let (_, _, other) = connect(&mut registry, "a", 1);
     other.requests("success", 20);
     registry.refresh(at(1000));
@@ -122,10 +123,30 @@ fn a_ledger_that_stays_empty_for_long_brings_nothing_along() {
     let mut registry = Registry::new(options());
     let peer = Peer { began: Some(at(1)), ..peer(0, 1) };
     let welcome = registry.connect(hello("a"), &peer, None, at(1000)).unwrap();
-    registry.refresh(at(1010));
+    registry.refresh(at(1001));
     Pen::on(welcome.file.unwrap()).requests("error", 3);
-    registry.refresh(at(1015));
+    registry.refresh(at(1005));
     assert_eq!(registry.agents["a"].window.judged(), 3);
+}
+
+#[test]
+fn a_ledger_brings_along_what_is_past_only_to_a_daemon_that_has_come_late() {
+    let judged = |daemon, is_seen: bool| {
+        let mut registry = Registry::new(options());
+        registry.refresh(at(daemon));
+        let peer = Peer { began: Some(at(1)), ..peer(0, 1) };
+        let welcome = registry.connect(hello("a"), &peer, None, at(1000)).unwrap();
+        Pen::on(welcome.file.unwrap()).requests("error", 3);
+        if is_seen {
+            registry.refresh(at(1000));
+        }
+        registry.died(welcome.key);
+        registry.refresh(at(1000));
+        assert_eq!(registry.agents["a"].current.requests, [0, 3, 0, 0, 0]);
+        registry.agents["a"].window.judged()
+    };
+    assert_eq!([judged(911, true), judged(911, false)], [0, 0]);
+    assert_eq!([judged(910, true), judged(910, false)], [3, 3]);
 }
 
 #[test]
