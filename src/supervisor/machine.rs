@@ -517,8 +517,8 @@ fn after_exit(
     (if allowed { Next::Backoff(until) } else { Next::GiveUp }, history)
 }
 
-/// What the policy says when nothing could be started: such a start does not count, and is tried again
-/// without end at the slowest pace.
+/// When nothing could be started: such a start does not count, and is tried again without end at the slowest
+/// pace, whatever the policy says of agents that have run.
 fn after_hindrance(
     policy: &Policy,
     mut history: History,
@@ -526,9 +526,6 @@ fn after_hindrance(
     jitter: f64,
 ) -> (Next, History) {
     history.starts.pop_back();
-    if !policy.restarts_after(Reason::SpawnFailed) {
-        return (Next::Finish, history);
-    }
     let until = now.saturating_add(policy.backoff(u32::MAX, jitter));
     (Next::Backoff(until), history)
 }

@@ -53,6 +53,13 @@ pub(crate) enum Error {
     Refused(String),
 }
 
+impl Error {
+    /// Whether it is no fault of the unit that systemd was asked about.
+    pub(crate) const fn is_general(&self) -> bool {
+        matches!(self, Self::Bus(_) | Self::Denied)
+    }
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -232,7 +239,9 @@ mod tests {
     #[test]
     fn refusals_say_what_to_do() {
         let denied = zbus::fdo::Error::AccessDenied("no".to_owned());
-        let text = Error::from(zbus::Error::FDO(Box::new(denied))).to_string();
+        let denied = Error::from(zbus::Error::FDO(Box::new(denied)));
+        let text = denied.to_string();
+        assert!(denied.is_general() && !Error::Refused(String::new()).is_general());
         assert!(text.contains("polkitd") && text.contains("runner = \"process\""), "{text}");
         let gone = zbus::Error::InputOutput(std::sync::Arc::new(std::io::Error::other("gone")));
         let text = Error::from(gone).to_string();

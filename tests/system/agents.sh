@@ -275,6 +275,13 @@ rm /etc/musterd/conf.d/rubbish.toml
 check "and no other" test "$(agent_of_api idler 'exits.get("error")')" = None
 systemctl restart "$(unit idler)"
 check "(it is up again)" eventually is_up idler
+printf 'rubbish' >/etc/musterd/conf.d/rubbish.toml
+check "one that was done cannot be started either" not systemctl start "$(unit brief)"
+check "(which is counted)" eventually counted 'agent_exits_total\{agent="brief",reason="spawn_failed"\}' '[1-9]'
+rm /etc/musterd/conf.d/rubbish.toml
+systemctl restart musterd.service
+check "and a start that is wanted is made by the next daemon" \
+    eventually counted 'agent_exits_total\{agent="brief",reason="success"\}' 7
 
 # The grace of a stop is the agent's, whoever asks for it and whatever becomes of the daemon.
 begun=$(date +%s)

@@ -229,17 +229,19 @@ fn starts_are_limited_within_the_interval_alone() {
 
 #[test]
 fn what_hinders_all_agents_gives_none_of_them_up() {
-    let policy = policy(Restart::OnFailure);
-    let (mut state, _) = step(&policy, State::new(), Event::Start, NOW, 1.0);
-    let mut now = NOW;
-    for _ in 0..20 {
-        (state, _) = step(&policy, state, Event::Hindered, now, 0.0);
-        let Phase::Backoff { until } = state.phase else { panic!("{state:?}") };
-        assert_eq!(until - now, seconds(15), "half of the longest wait, and by chance more");
-        now = until;
-        (state, _) = step(&policy, state, Event::Timer, now, 0.0);
+    for restart in [Restart::Always, Restart::OnFailure, Restart::Never] {
+        let policy = policy(restart);
+        let (mut state, _) = step(&policy, State::new(), Event::Start, NOW, 1.0);
+        let mut now = NOW;
+        for _ in 0..20 {
+            (state, _) = step(&policy, state, Event::Hindered, now, 0.0);
+            let Phase::Backoff { until } = state.phase else { panic!("{state:?}") };
+            assert_eq!(until - now, seconds(15), "half of the longest wait, and by chance more");
+            now = until;
+            (state, _) = step(&policy, state, Event::Timer, now, 0.0);
+        }
+        assert_eq!(state.history.starts.len(), 1);
     }
-    assert_eq!(state.history.starts.len(), 1);
 }
 
 /// Numbers by xorshift: the same at every run.

@@ -7,7 +7,7 @@ use super::child::Child;
 use super::process::{NotStarted, Process};
 use super::record::{Record, Rested};
 use super::{Runner, boot, exec, unit};
-use crate::supervisor::machine::{Action, Event, Rest, Signal, State, Then};
+use crate::supervisor::machine::{Action, Event, Phase, Rest, Signal, State, Then};
 use crate::supervisor::options::Launch;
 use crate::supervisor::policy::{Exit, Restart};
 use crate::supervisor::report::What;
@@ -34,6 +34,7 @@ impl Runner {
     pub(super) async fn begin(&mut self) {
         let record = self.notes.read();
         self.left.run = record.as_ref().and_then(|record| record.run);
+        self.noted = record.as_ref().and_then(|record| record.rest.clone());
         match self.find(record).await {
             Found::Running(process, made_from) => {
                 self.take_over(process);
@@ -56,10 +57,12 @@ impl Runner {
     fn learn_former_end(&mut self, exit: Exit, run: u64) {
         let told = self.notes.read().filter(|record| record.has_told(run));
         let is_news = told.is_none();
-        if let Some(rested) = told.and_then(|record| record.rest) {
-            let launch = self.definition.launch.clone();
+        if let Some(Record { rest: Some(rested), launch, .. }) = told {
             self.go_on_resting(rested, &launch);
             // systemd has not been told so, or has not listened.
+            if matches!(self.state.phase, Phase::Stopped) {
+                self.carry_out(Action::CallOff);
+            }
             return self.let_rest();
         }
         self.state = State::adopted(self.epoch.elapsed());
@@ -208,7 +211,6 @@ impl Runner {
     fn take_over(&mut self, process: Process) {
         let pid = process.pid();
         tracing::info!(agent = %self.definition.name, pid, "still running as process {pid}");
-        self.noted = self.notes.read().and_then(|record| record.rest);
         self.state = State::adopted(self.epoch.elapsed());
         self.child = Child::Leader(process);
         self.has_run = true;

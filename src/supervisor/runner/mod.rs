@@ -141,7 +141,9 @@ impl Runner {
             }
             self.publish();
         }
-        if self.noted.is_none() || !self.closing {
+        // Without systemd nobody could start it by hand: the next daemon does.
+        let stays_down = self.closing && self.noted.is_some() && self.maker.unit().is_some();
+        if !stays_down {
             self.notes.forget();
         }
         self.statuses.send_modify(|statuses| {
@@ -225,7 +227,6 @@ impl Runner {
     }
 
     fn learn_failure(&mut self, failure: NotStarted) {
-        self.noted = None;
         self.left.run = failure.run.or(self.left.run);
         self.child = Child::None;
         self.note_exit(failure.why);
@@ -280,8 +281,9 @@ impl Runner {
     /// Has the next daemon know whether the agent is to stay down.
     fn note_rest(&mut self) {
         let rest = self.state.phase.rest();
-        // One that is not started with the daemon is down anyway.
-        let rest = rest.filter(|rest| self.definition.autostart || *rest != Rest::Stopped);
+        // One that is not started with the daemon is down anyway, once it is.
+        let is_down_anyway = !self.definition.autostart && self.state.phase.is_rest();
+        let rest = rest.filter(|rest| !is_down_anyway || *rest != Rest::Stopped);
         let last_exit = || self.status.last_exit.clone();
         let rested = rest.map(|rest| Rested { rest, last_exit: last_exit() });
         let is_ending = self.closing || self.retiring;

@@ -75,7 +75,9 @@ impl Notes {
         if self.0.is_none() {
             return;
         }
-        let mut record = self.read().unwrap_or_else(|| Record::empty(launch.clone()));
+        let is_of_now = |record: &Record| record.boot.is_none() || record.boot == boot::name();
+        let record = self.read().filter(is_of_now);
+        let mut record = record.unwrap_or_else(|| Record::empty(launch.clone()));
         change(&mut record);
         record.boot = boot::name();
         if record.is_empty() {

@@ -44,7 +44,7 @@ pub(super) struct NotStarted {
     pub(super) run: Option<u64>,
     /// Whether systemd would try again some time.
     pub(super) waits: bool,
-    /// Whether that lies with the configuration as a whole.
+    /// Whether that lies with the configuration as a whole, or with the bus.
     pub(super) hindered: bool,
 }
 

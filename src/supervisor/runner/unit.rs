@@ -151,7 +151,10 @@ impl Unit {
     /// # Errors
     /// What `musterd exec`, or systemd, has said.
     pub(super) async fn start(&self) -> Result<Process, NotStarted> {
-        let failed = |error: Error| NotStarted::because(error.to_string());
+        let failed = |error: Error| NotStarted {
+            hindered: error.is_general(),
+            ..NotStarted::because(error.to_string())
+        };
         let end = Instant::now() + START_LIMIT;
         let mut changes = self.manager.changes(&self.name).await.map_err(failed)?;
         let before = self.look().await.map_err(failed)?;
