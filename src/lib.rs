@@ -64,6 +64,7 @@ pub mod node;
 pub mod notify;
 pub mod open_files;
 pub mod pidfd;
+mod proc_stat;
 pub mod process;
 pub mod report;
 pub mod sampler;

@@ -6,11 +6,11 @@
 use crate::agent::health::Presence;
 use crate::agent::registry::Registry;
 use crate::clock;
+use crate::proc_stat;
 use crate::supervisor::machine::Rest;
 use crate::supervisor::options::Definition;
 use crate::supervisor::policy::Reason;
 use crate::supervisor::report::{Report, What};
-use crate::supervisor::stat;
 use std::os::unix::fs::MetadataExt;
 
 /// Tells the registry which agents are supervised from now on.
@@ -49,7 +49,7 @@ pub fn note(report: &Report, registry: &mut Registry) {
             registry.child_started(agent, *pid, user_of(*pid), now);
         }
         What::Adopted { pid } => {
-            let begun = stat::began(*pid).unwrap_or(now);
+            let begun = proc_stat::began(*pid).unwrap_or(now);
             registry.child_started(agent, *pid, user_of(*pid), begun);
         }
         What::Exited { reason, detail, restarting_in } => {

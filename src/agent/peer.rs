@@ -3,7 +3,7 @@
 //! Must not believe anything that a peer says.
 
 use super::allow::{Identity, unit_of};
-use crate::supervisor::stat;
+use crate::proc_stat;
 use crate::{accounts, pidfd};
 use nix::sys::socket::{getsockopt, sockopt};
 use rustix::event::{PollFd, PollFlags, poll};
@@ -48,7 +48,7 @@ impl Peer {
             pidfd::open(pid?).ok()
         });
         let (uid, gid) = (credentials.uid(), credentials.gid());
-        Ok(Self { uid, gid, pid, pidfd, began: pid.and_then(stat::began) })
+        Ok(Self { uid, gid, pid, pidfd, began: pid.and_then(proc_stat::began) })
     }
 
     /// All that rules may ask about it, from `/proc`.

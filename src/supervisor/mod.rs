@@ -26,7 +26,6 @@ use machine::{Event, KILL_WAIT};
 use options::{Definition, Launch, check_name};
 use policy::{Policy, Restart};
 use report::{Reports, Statuses};
-pub(crate) use runner::stat;
 use runner::{Command, Places, Runner, record};
 use std::collections::BTreeMap;
 use std::fmt;

@@ -7,7 +7,7 @@ use super::page::{PAGE_SIZE, Page};
 use crate::agent::label::{Label, is_ledger_name};
 use crate::agent::ledger::random_identity;
 use crate::pidfd;
-use crate::supervisor::stat;
+use crate::proc_stat;
 use musterd_client::layout::header;
 use musterd_client::memory::Memory;
 use musterd_client::write_header;
@@ -166,7 +166,7 @@ impl OwnLedger {
 /// What tells a process from all others that have had its number: the boot, and when it was started.
 fn process_of(pid: u32) -> Option<String> {
     let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
-    let stat = stat::read(Pid::from_raw(i32::try_from(pid).ok()?)?)?;
+    let stat = proc_stat::read(Pid::from_raw(i32::try_from(pid).ok()?)?)?;
     (!stat.ended).then(|| format!("{}/{}", boot.trim(), stat.start_time))
 }
 

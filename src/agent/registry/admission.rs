@@ -12,7 +12,7 @@ use crate::agent::options::{LEDGER_SIZES, Options};
 use crate::agent::peer::Peer;
 use crate::agent::protocol::{self, Hello};
 use crate::agent::window;
-use crate::supervisor::stat;
+use crate::proc_stat;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
@@ -346,7 +346,7 @@ impl Registry {
         let is_over = ledger.is_retired() || ledger.is_closed();
         let key = Key(self.next_key);
         self.next_key += 1;
-        let began = label.pid.and_then(stat::began);
+        let began = label.pid.and_then(proc_stat::began);
         let origin = Origin { stored: Some(name), is_from_before: true, lines: None, began };
         self.add_ledger(&label, ledger, key, origin, now);
         if let Some((_, agent, place)) = self.find(key)

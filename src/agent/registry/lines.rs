@@ -9,7 +9,7 @@ use crate::agent::lines::folder::{Folder, LEDGER_SIZE, OwnLedger};
 use crate::agent::options::Options;
 use crate::agent::peer::Peer;
 use crate::agent::protocol::Hello;
-use crate::supervisor::stat;
+use crate::proc_stat;
 use musterd_client::layout::header;
 use std::io;
 use std::os::fd::OwnedFd;
@@ -113,7 +113,7 @@ impl Registry {
         let is_over = ledger.is_retired() || ledger.is_closed() || !may_come_back;
         let key = Key(self.next_key);
         self.next_key += 1;
-        let began = process.as_ref().and(label.pid).and_then(stat::began);
+        let began = process.as_ref().and(label.pid).and_then(proc_stat::began);
         let (stored, lines) = (Some(name), Some(own));
         let origin = Origin { stored, is_from_before: true, lines, began };
         self.add_ledger(&label, ledger, key, origin, now);

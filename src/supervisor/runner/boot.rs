@@ -2,7 +2,7 @@
 //!
 //! Must not know what is noted.
 
-use super::stat;
+use crate::proc_stat;
 use rustix::process::Pid;
 
 /// The kernel's number of this boot (proc(5)).
@@ -12,7 +12,7 @@ const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 /// process was started tells their runs apart.
 pub(super) fn name() -> Option<String> {
     let id = std::fs::read_to_string(BOOT_ID).ok()?;
-    let first = stat::read(Pid::INIT).map_or(0, |stat| stat.start_time);
+    let first = proc_stat::read(Pid::INIT).map_or(0, |stat| stat.start_time);
     Some(format!("{} {first}", id.trim()))
 }
 

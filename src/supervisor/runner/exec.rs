@@ -8,10 +8,10 @@
 //!
 //! Must not know when or why a process is made or ended.
 
-use super::stat::{self, Stat};
 use crate::accounts;
 use crate::open_files;
 use crate::pidfd::{self, Watch};
+use crate::proc_stat::{self, Stat};
 use crate::supervisor::machine::Signal;
 use crate::supervisor::options::Launch;
 use crate::supervisor::policy::Exit;
@@ -122,7 +122,8 @@ fn why_not_spawned(launch: &Launch, error: &io::Error) -> String {
 fn watch_child(mut child: Child) -> io::Result<Process> {
     let watched = pid_of(child.id()).and_then(|pid| {
         let leader = watch(pid)?;
-        let stat = stat::read(pid).ok_or_else(|| io::Error::other("/proc has no line of it"))?;
+        let stat =
+            proc_stat::read(pid).ok_or_else(|| io::Error::other("/proc has no line of it"))?;
         let Stat { start_time, session, .. } = stat;
         Ok(Process { pid, start_time, session, leader: Some(leader) })
     });
@@ -161,7 +162,7 @@ pub(super) fn adopt(pid: u32, start_time: u64) -> io::Result<Option<Process>> {
         }
         Err(error) => return Err(error),
     };
-    let same = stat::read(pid).filter(|stat| {
+    let same = proc_stat::read(pid).filter(|stat| {
         stat.start_time == start_time && stat.group == pid.as_raw_nonzero().get() && !stat.ended
     });
     Ok(same.map(|stat| Process { pid, start_time, session: stat.session, leader: Some(leader) }))
@@ -174,8 +175,9 @@ pub(super) fn adopt(pid: u32, start_time: u64) -> io::Result<Option<Process>> {
 /// who has had the number meanwhile and has ended too, their session tells.
 pub(super) fn remains(pid: u32, start_time: u64, session: i32) -> Option<Process> {
     let process = Process { pid: pid_of(pid).ok()?, start_time, session, leader: None };
-    let member = process.number_is_ours().then(|| stat::any_member(process.pid)).flatten()?;
-    let is_ours = session != 0 && stat::read(member).is_some_and(|stat| stat.session == session);
+    let member = process.number_is_ours().then(|| proc_stat::any_member(process.pid)).flatten()?;
+    let is_ours =
+        session != 0 && proc_stat::read(member).is_some_and(|stat| stat.session == session);
     is_ours.then_some(process)
 }
 
@@ -214,11 +216,12 @@ impl Process {
     /// Waits for the rest of the group to end. To be called when the leader has ended; may be
     /// dropped and called again.
     pub(super) async fn emptied(&self) {
-        while let Some(member) = self.number_is_ours().then(|| stat::any_member(self.pid)).flatten()
+        while let Some(member) =
+            self.number_is_ours().then(|| proc_stat::any_member(self.pid)).flatten()
         {
             match watch(member) {
                 // Compared after opening: the number may have passed to another meanwhile.
-                Ok(watched) if stat::is_member(member, self.pid) => {
+                Ok(watched) if proc_stat::is_member(member, self.pid) => {
                     watched.ended().await;
                 }
                 _ => tokio::time::sleep(LOOK_AGAIN).await,
@@ -250,7 +253,7 @@ impl Process {
     /// not been reaped. An adopted leader is reaped by init: then a group that still has members
     /// keeps the number, and one that has none may have lost it.
     fn number_is_ours(&self) -> bool {
-        stat::read(self.pid).is_none_or(|stat| stat.start_time == self.start_time)
+        proc_stat::read(self.pid).is_none_or(|stat| stat.start_time == self.start_time)
     }
 
     /// Lets the kernel forget the leader, and those of its group that have become this daemon's

@@ -12,7 +12,6 @@ mod notes;
 mod process;
 pub(super) mod record;
 mod seen;
-pub(crate) mod stat;
 mod unit;
 
 use super::machine::{Action, Actions, Event, Phase, Rest, Signal, State, step};

@@ -8,7 +8,7 @@
 
 use super::process::{Course, End, NotStarted, Process as AnyProcess};
 use super::seen::{Place, Seen};
-use super::stat;
+use crate::proc_stat;
 use crate::supervisor::machine::Signal;
 use crate::supervisor::policy::Exit;
 use crate::supervisor::systemd::{Changes, Error, Manager, unit_name};
@@ -251,7 +251,7 @@ impl Process {
 
     pub(super) fn start_time(&self) -> u64 {
         let pid = self.pid.try_into().ok().and_then(Pid::from_raw);
-        pid.and_then(stat::read).map_or(0, |stat| stat.start_time)
+        pid.and_then(proc_stat::read).map_or(0, |stat| stat.start_time)
     }
 
     /// Waits until this run is over, or systemd has it end. May be dropped and called again.

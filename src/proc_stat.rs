@@ -2,6 +2,8 @@
 //!
 //! This is the daemon's own `/proc`, never the configured one: the numbers must be those that the
 //! daemon's system calls take.
+//!
+//! Must not know which processes are agents'.
 
 use crate::clock;
 use rustix::process::Pid;
@@ -17,9 +19,9 @@ pub(crate) struct Stat {
     /// Whether it has ended and only waits for its parent to notice.
     pub(crate) ended: bool,
     /// Its process group.
-    pub(super) group: i32,
+    pub(crate) group: i32,
     /// Its session: one for all of its group.
-    pub(super) session: i32,
+    pub(crate) session: i32,
     /// When it was started, in clock ticks since boot: with its number, the process's identity.
     pub(crate) start_time: u64,
 }
@@ -69,7 +71,7 @@ fn parse(line: &[u8]) -> Option<Stat> {
 }
 
 /// A process of the group that has not ended, other than its leader.
-pub(super) fn any_member(leader: Pid) -> Option<Pid> {
+pub(crate) fn any_member(leader: Pid) -> Option<Pid> {
     std::fs::read_dir("/proc").ok()?.flatten().find_map(|entry| {
         let number: i32 = entry.file_name().to_str()?.parse().ok()?;
         let pid = Pid::from_raw(number).filter(|pid| *pid != leader)?;
@@ -78,7 +80,7 @@ pub(super) fn any_member(leader: Pid) -> Option<Pid> {
 }
 
 /// Whether a process is of the leader's group and has not ended.
-pub(super) fn is_member(pid: Pid, leader: Pid) -> bool {
+pub(crate) fn is_member(pid: Pid, leader: Pid) -> bool {
     let group = leader.as_raw_nonzero().get();
     read(pid).is_some_and(|stat| stat.group == group && !stat.ended)
 }
