@@ -137,6 +137,7 @@ def by_day(am: Alertmanager) -> None:
 
     # The machine is known to be down before its agents are told of, as within ten seconds it is.
     am.alert("MusterdDown", "critical", "musterd", instance="web2")
+    am.until("MusterdDown is told", lambda: am.got("#operations", "MusterdDown web2"))
     am.alert("AgentStuck", "critical", "agents", instance="web2", agent="inbox")
     am.alert("AgentSlow", "warning", "agents", instance="web2", agent="inbox")
     am.alert("AgentRestartStorm", "warning", "agents", **web1)
@@ -144,7 +145,6 @@ def by_day(am: Alertmanager) -> None:
     am.alert("AgentSlow", "warning", "agents", instance="web3", agent="two")
     am.alert("PostgresSlowQuery", "warning", "databases", job="postgres", instance="db1", datname="app")
     am.alert("FeedbackRatingLow", "warning", "business", agent="billing")
-    am.until("MusterdDown is told", lambda: am.got("#operations", "MusterdDown web2"))
     am.until("two slow agents are told together", lambda: any(
         "web3 two" in notice.text for notice in am.got("#operations", "AgentSlow web3 one")))
     am.until("databases have their channel", lambda: am.got("#databases", "PostgresSlowQuery"))
