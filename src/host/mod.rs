@@ -18,6 +18,8 @@ mod keyed;
 mod looked;
 mod memory;
 mod network;
+#[cfg(test)]
+mod one_pass;
 mod parse;
 mod pattern;
 mod processor;

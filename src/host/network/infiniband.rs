@@ -191,9 +191,7 @@ fn rate(text: &[u8]) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::exposition::{Format, encode};
-    use crate::metric::Batch;
-    use std::time::{Duration, Instant};
+    use crate::host::one_pass::text_of;
 
     #[test]
     fn devices_are_left_out() {
@@ -204,13 +202,8 @@ mod tests {
         let pattern = |text: &str| Pattern::try_from(text.to_owned()).unwrap();
         let filter = Filter { include: pattern(""), exclude: pattern("^mana") };
         let mut collector = Infiniband { devices: Readings::new(top.clone()), filter };
-        let (mut batch, mut buffer, mut out) = (Batch::new(), Vec::new(), Vec::new());
-        let deadline = Instant::now() + Duration::from_secs(9);
-        let mut pass = Pass { batch: &mut batch, buffer: &mut buffer, deadline };
-        collector.collect(&mut pass).unwrap();
+        let text = text_of(&mut collector);
         std::fs::remove_dir_all(&top).unwrap();
-        encode(&batch, Format::Text, &mut out);
-        let text = String::from_utf8(out).unwrap();
         assert!(text.contains("mlx5_0") && !text.contains("mana_0"), "{text}");
     }
 

@@ -184,9 +184,7 @@ impl Disk {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::exposition::{Format, encode};
-    use crate::metric::Batch;
-    use std::time::{Duration, Instant};
+    use crate::host::one_pass::text_of;
 
     #[test]
     fn disks_are_named_as_they_are_now() {
@@ -202,12 +200,7 @@ mod tests {
         let disks = Class::new(top.clone(), &[]);
         let mut collector = DmMultipath { blocks: top.clone(), disks };
         let mut pass = || {
-            let (mut batch, mut buffer, mut out) = (Batch::new(), Vec::new(), Vec::new());
-            let deadline = Instant::now() + Duration::from_secs(9);
-            let mut pass = Pass { batch: &mut batch, buffer: &mut buffer, deadline };
-            collector.collect(&mut pass).unwrap();
-            encode(&batch, Format::Text, &mut out);
-            let text = String::from_utf8(out).unwrap();
+            let text = text_of(&mut collector);
             let infos =
                 text.lines().filter(|line| line.starts_with("node_dmmultipath_device_info"));
             infos.map(str::to_owned).collect::<Vec<_>>()

@@ -283,7 +283,7 @@ fn flags(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::exposition::{Format, encode};
+    use crate::host::one_pass::text_of;
     use std::io;
     use std::path::{Path, PathBuf};
 
@@ -307,15 +307,6 @@ mod tests {
     const USAGE: Usage =
         Usage { size: 100.0, free: 50.0, available: 40.0, files: 9.0, files_free: 8.0 };
 
-    fn pass(collector: &mut FileSystems) -> String {
-        let (mut batch, mut buffer, mut out) = (Batch::new(), Vec::new(), Vec::new());
-        let deadline = Instant::now() + Duration::from_secs(20);
-        let mut pass = Pass { batch: &mut batch, buffer: &mut buffer, deadline };
-        collector.collect(&mut pass).unwrap();
-        encode(&batch, Format::Text, &mut out);
-        String::from_utf8(out).unwrap()
-    }
-
     #[test]
     fn a_file_system_turns_read_only_without_a_mount() {
         let (dir, root) = proc("filesystem-error");
@@ -326,7 +317,7 @@ mod tests {
         let mut read_only = |options: &str| {
             let text = format!("1 0 8:1 / /host rw - ext4 /dev/sda1 {options}\n");
             std::fs::write(dir.join("1/mountinfo"), text).unwrap();
-            let text = pass(&mut collector);
+            let text = text_of(&mut collector);
             let line = text.lines().find(|line| line.starts_with("node_filesystem_readonly{"));
             line.unwrap().ends_with(" 1")
         };
@@ -358,8 +349,8 @@ mod tests {
             _ => Ok(USAGE),
         });
         let mut collector = FileSystems::new(&root, wanted, Duration::from_millis(250), ask);
-        pass(&mut collector);
-        let text = pass(&mut collector);
+        text_of(&mut collector);
+        let text = text_of(&mut collector);
         std::fs::remove_dir_all(&dir).unwrap();
         let lines: Vec<_> = text.lines().filter(|line| !line.starts_with('#')).collect();
         for wanted in [

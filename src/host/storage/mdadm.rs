@@ -188,9 +188,7 @@ fn disks(text: &[u8]) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::exposition::{Format, encode};
-    use crate::metric::Batch;
-    use std::time::{Duration, Instant};
+    use crate::host::one_pass::text_of;
 
     #[test]
     fn arrays_that_are_changed_while_they_run() {
@@ -204,12 +202,7 @@ mod tests {
             devices: Class::new(top.join("block"), &[]),
         };
         let mut pass = || {
-            let (mut batch, mut buffer, mut out) = (Batch::new(), Vec::new(), Vec::new());
-            let deadline = Instant::now() + Duration::from_secs(9);
-            let mut pass = Pass { batch: &mut batch, buffer: &mut buffer, deadline };
-            collector.collect(&mut pass).unwrap();
-            encode(&batch, Format::Text, &mut out);
-            let text = String::from_utf8(out).unwrap();
+            let text = text_of(&mut collector);
             let shown = |name: &str| {
                 let line = text.lines().find(|line| line.starts_with(name));
                 line.and_then(|line| line.rsplit(' ').next()).map(str::to_owned)
