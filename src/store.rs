@@ -85,16 +85,28 @@ impl Store {
     /// Begins to write what has changed in the registry, if anything has and no write is under
     /// way. Called again and again, so that nothing stays unwritten.
     pub fn save(&mut self, registry: &mut Registry) {
-        match self.writing.as_ref().map(|writing| writing.result.try_recv()) {
-            Some(Err(TryRecvError::Empty)) => return self.tell_if_late(Instant::now()),
-            Some(Ok(written)) => self.note(written, registry),
-            Some(Err(TryRecvError::Disconnected)) => {
+        self.collect(registry);
+        if self.writing.is_none() {
+            self.begin(registry);
+        }
+    }
+
+    /// Learns how the write that is under way has gone, once it has.
+    fn collect(&mut self, registry: &mut Registry) {
+        let Some(writing) = &self.writing else { return };
+        match writing.result.try_recv() {
+            Err(TryRecvError::Empty) => return self.tell_if_late(Instant::now()),
+            Ok(written) => self.note(written, registry),
+            Err(TryRecvError::Disconnected) => {
                 let error = io::Error::other("the thread that writes has panicked");
                 self.note(Err(error.into()), registry);
             }
-            None => {}
         }
         self.writing = None;
+    }
+
+    /// Begins to write what has changed in the registry, if anything has.
+    fn begin(&mut self, registry: &mut Registry) {
         let Some(text) = registry.take_unsaved() else { return };
         let (file, spare, done) = (self.file.clone(), self.spare.clone(), Arc::clone(&self.done));
         let (sender, result) = mpsc::sync_channel(1);
@@ -145,9 +157,12 @@ impl Store {
         // One may be under way that has not all, and the next has.
         let enough = self.failures + 2;
         loop {
-            self.save(registry);
-            let is_done = self.writing.is_none() || self.failures >= enough;
-            if is_done || Instant::now() >= limit {
+            self.collect(registry);
+            let is_late = Instant::now() >= limit;
+            if self.writing.is_none() && self.failures < enough && !is_late {
+                self.begin(registry);
+            }
+            if self.writing.is_none() || is_late {
                 return;
             }
             std::thread::sleep(Duration::from_millis(1));
@@ -299,6 +314,7 @@ mod tests {
         before.child_restarts("a");
         first.finish(&mut before, Duration::from_secs(60));
         assert!(first.failures >= 4 && is_spared());
+        assert!(first.writing.is_none(), "nothing that could yet meet the next daemon's files");
 
         let (mut next, mut after) = (store(), registry());
         next.restore(&mut after);
