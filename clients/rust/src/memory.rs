@@ -90,19 +90,6 @@ impl Memory {
         Self::anonymous(bytes / 8 * 8).unwrap_or(none)
     }
 
-    /// One word, not 0, that is 0 in a forked child. Where the kernel cannot do that (before Linux 4.14), it
-    /// stays what it is.
-    #[must_use]
-    pub fn wiped_by_fork() -> Self {
-        let memory = Self::private(8);
-        memory.store(0, 1);
-        if memory.words > 0 {
-            // SAFETY: the memory is ours; a child finds zeros in it, as the word's readers expect.
-            let _ = unsafe { madvise(memory.start.as_ptr().cast(), 8, Advice::LinuxWipeOnFork) };
-        }
-        memory
-    }
-
     /// All words.
     #[inline]
     #[must_use]
@@ -178,6 +165,32 @@ pub(crate) fn processor_ticks() -> Option<u64> {
     None
 }
 
+/// A mark of the process that has made it, by which a process that is forked from that knows that it is another.
+/// Where the kernel cannot help (before Linux 4.14, or when it has no memory to give), none is another.
+#[derive(Debug)]
+pub struct Origin(Memory);
+
+impl Origin {
+    /// The mark of this process.
+    #[must_use]
+    pub fn mark() -> Self {
+        let memory = Memory::private(8);
+        memory.store(0, 1);
+        if memory.words > 0 {
+            // SAFETY: the memory is ours; a child finds zeros in it, as its reader below expects.
+            let _ = unsafe { madvise(memory.start.as_ptr().cast(), 8, Advice::LinuxWipeOnFork) };
+        }
+        Self(memory)
+    }
+
+    /// Whether this process has made it.
+    #[inline]
+    #[must_use]
+    pub fn is_here(&self) -> bool {
+        self.0.words().first().is_none_or(|word| word.load(Ordering::Relaxed) != 0)
+    }
+}
+
 /// Runs `child` in a forked process, and says whether it gave `true`.
 #[cfg(test)]
 pub(crate) fn in_forked_child(child: impl FnOnce() -> bool) -> bool {
@@ -201,6 +214,14 @@ pub(crate) fn in_forked_child(child: impl FnOnce() -> bool) -> bool {
 mod tests {
     use super::*;
     use rustix::fs::{MemfdFlags, fcntl_add_seals, ftruncate, memfd_create};
+
+    #[test]
+    fn a_mark_is_of_one_process() {
+        let (mark, none) = (Origin::mark(), Origin(Memory::private(0)));
+        assert!(mark.is_here() && none.is_here());
+        assert!(in_forked_child(|| !mark.is_here() && Origin::mark().is_here() && none.is_here()));
+        assert!(mark.is_here());
+    }
 
     #[test]
     fn only_sealed_files_of_a_bearable_size_are_mapped() {

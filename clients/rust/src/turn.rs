@@ -6,6 +6,10 @@
 //! let others run, and sleep. A program that stops its own thread there, or reports from a signal
 //! handler that has interrupted a report, is not stopped by it for long: it gives up after [`PATIENCE`].
 
+mod own;
+
+pub(crate) use own::OwnTurn;
+
 use spin::mutex::{SpinMutex, SpinMutexGuard};
 use std::time::{Duration, Instant};
 

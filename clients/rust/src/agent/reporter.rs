@@ -5,12 +5,13 @@
 
 use super::books::Books;
 use crate::connection::{Connection, Host, Settings};
-use crate::memory::Memory;
+use crate::memory::{Memory, Origin};
 use crate::own::Declaration;
-use crate::turn::Turn;
+use crate::turn::{OwnTurn, Turn};
+use once_cell::race::OnceBox;
 use std::ops::DerefMut;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock, Weak};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 /// Series of an agent's own; far more than ledgers have room for.
@@ -23,9 +24,12 @@ pub(super) struct Reporter {
     settings: Settings,
     connection: Option<Connection>,
     pub(super) ledger: Arc<Shared>,
-    /// What this agent is in a forked child.
-    in_child: OnceLock<Box<Self>>,
+    /// What this agent is in a forked child. Without a lock: the child may be forked again while one is held.
+    in_child: OnceBox<Self>,
 }
+
+/// For one thread of a forked child at a time to make what an agent is there.
+static MAKING: OwnTurn<()> = OwnTurn::new();
 
 /// What its connections reach as well.
 pub(super) struct Shared {
@@ -34,8 +38,8 @@ pub(super) struct Shared {
     /// What is declared of the agent's own series, each at its place. Whoever wants both turns takes this
     /// one first.
     declared: Turn<Vec<Declaration>>,
-    /// Not 0 in the process that this belongs to, 0 in one that has been forked from it.
-    is_ours: Memory,
+    /// The process that this belongs to.
+    origin: Origin,
     missed: AtomicU64,
 }
 
@@ -52,12 +56,12 @@ impl Reporter {
             Shared {
                 books: Turn::new(books),
                 declared: Turn::new(declared),
-                is_ours: Memory::wiped_by_fork(),
+                origin: Origin::mark(),
                 missed: AtomicU64::new(0),
             }
         });
         let connection = Some(Connection::start(settings.clone(), ledger.clone()));
-        Self { settings, connection, ledger, in_child: OnceLock::new() }
+        Self { settings, connection, ledger, in_child: OnceBox::new() }
     }
 
     /// This agent in this process.
@@ -68,12 +72,16 @@ impl Reporter {
 
     #[cold]
     fn after_fork(&self) -> &Self {
-        let child = self.in_child.get_or_init(|| {
-            // Handles that the parent has given out stand for the same series here.
-            let declared = self.ledger.declared.take();
-            let declared = declared.map_or_else(Vec::new, |declared| declared.clone());
-            Box::new(Self::start(self.settings.clone(), declared))
-        });
+        let make = || {
+            let _turn = MAKING.take();
+            self.in_child.get_or_init(|| {
+                // Handles that the parent has given out stand for the same series here.
+                let declared = self.ledger.declared.take();
+                let declared = declared.map_or_else(Vec::new, |declared| declared.clone());
+                Box::new(Self::start(self.settings.clone(), declared))
+            })
+        };
+        let child = self.in_child.get().unwrap_or_else(make);
         // A child of this child finds that this has been wiped as well.
         child.here()
     }
@@ -81,7 +89,7 @@ impl Reporter {
     /// Whether it belongs to this process, and not to one that this has been forked from.
     #[inline]
     pub(super) fn is_ours(&self) -> bool {
-        self.ledger.is_ours.load(0) != 0
+        self.ledger.origin.is_here()
     }
 
     /// Waits for a turn at the books; `None`, which is counted, when none comes.

@@ -5,19 +5,17 @@
 
 use super::reporter::Reporter;
 use crate::connection::Settings;
-use crate::turn::Turn;
+use crate::turn::OwnTurn;
 use std::sync::{Arc, Weak};
 
-static REPORTERS: Turn<Vec<(Settings, Weak<Reporter>)>> = Turn::new(Vec::new());
+static REPORTERS: OwnTurn<Vec<(Settings, Weak<Reporter>)>> = OwnTurn::new();
 
 /// The reporter with these settings, which is started if this process has none.
 pub(super) fn reporter(settings: Settings) -> Arc<Reporter> {
     let start = |settings| Arc::new(Reporter::start(settings, Vec::new()));
-    // There is no turn in the child of a process that has forked while another of its threads had it.
     let Some(mut reporters) = REPORTERS.take() else { return start(settings) };
     let known = reporters.iter().find(|(of, _)| *of == settings);
-    let known = known.and_then(|(_, reporter)| reporter.upgrade());
-    if let Some(known) = known.filter(|known| known.is_ours()) {
+    if let Some(known) = known.and_then(|(_, reporter)| reporter.upgrade()) {
         return known;
     }
     let new = start(settings.clone());
