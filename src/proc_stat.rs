@@ -88,6 +88,7 @@ pub(crate) fn is_member(pid: Pid, leader: Pid) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::process::CommandExt;
 
     #[test]
     fn the_name_may_be_anything() {
@@ -109,12 +110,17 @@ mod tests {
     }
 
     #[test]
-    fn this_process_has_a_group_and_a_start() {
-        let stat = read(rustix::process::getpid()).unwrap();
-        assert!(!stat.ended);
-        assert_eq!(stat.group, rustix::process::getpgrp().as_raw_nonzero().get());
-        assert!(is_member(rustix::process::getpid(), rustix::process::getpgrp()));
-        let (began, now) = (began(std::process::id()).unwrap(), clock::monotonic());
+    fn a_process_has_a_group_and_a_start() {
+        let mut child =
+            std::process::Command::new("sleep").arg("1000").process_group(0).spawn().unwrap();
+        let pid = Pid::from_child(&child);
+        let stat = read(pid).unwrap();
+        assert_eq!((stat.ended, stat.group), (false, pid.as_raw_nonzero().get()));
+        assert!(is_member(pid, pid));
+        let (began, now) = (began(child.id()).unwrap(), clock::monotonic());
         assert!(began <= now && now - began < Duration::from_secs(3600), "{began:?} {now:?}");
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(read(pid).is_none());
     }
 }

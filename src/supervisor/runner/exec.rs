@@ -172,12 +172,11 @@ pub(super) fn adopt(pid: u32, start_time: u64) -> io::Result<Option<Process>> {
 /// `None` if there are none.
 ///
 /// As long as one of them lives the kernel gives the leader's number to nobody else. That they are not another's,
-/// who has had the number meanwhile and has ended too, their session tells.
-pub(super) fn remains(pid: u32, start_time: u64, session: i32) -> Option<Process> {
-    let process = Process { pid: pid_of(pid).ok()?, start_time, session, leader: None };
+/// who has had the number meanwhile and has ended too, their session tells, if it is known.
+pub(super) fn remains(pid: u32, start_time: u64, session: Option<i32>) -> Option<Process> {
+    let process = Process { pid: pid_of(pid).ok()?, start_time, session: session?, leader: None };
     let member = process.number_is_ours().then(|| proc_stat::any_member(process.pid)).flatten()?;
-    let is_ours =
-        session != 0 && proc_stat::read(member).is_some_and(|stat| stat.session == session);
+    let is_ours = proc_stat::read(member)?.session == process.session;
     is_ours.then_some(process)
 }
 

@@ -80,11 +80,11 @@ impl Process {
         }
     }
 
-    /// The session of its group; 0 where nobody needs it.
-    pub(super) fn session(&self) -> i32 {
+    /// The session of its group; `None` where nobody needs it.
+    pub(super) fn session(&self) -> Option<i32> {
         match self {
-            Self::Own(process) => process.session(),
-            Self::Unit(_) => 0,
+            Self::Own(process) => Some(process.session()),
+            Self::Unit(_) => None,
         }
     }
 

@@ -23,9 +23,10 @@ pub(in crate::supervisor) struct Record {
     pub(in crate::supervisor) pid: u32,
     /// When it was started, in clock ticks since boot.
     pub(in crate::supervisor) start_time: u64,
-    /// Its session, which is that of all in its group; 0 if that is not known.
+    /// Its session, which is that of all in its group, as the kernel tells it: 0 where the session was begun outside
+    /// this container. `None` if it is not known.
     #[serde(default)]
-    pub(in crate::supervisor) session: i32,
+    pub(in crate::supervisor) session: Option<i32>,
     /// Which run of the agent's unit it is, if systemd has made it.
     #[serde(default)]
     pub(in crate::supervisor) run: Option<u64>,
@@ -62,7 +63,7 @@ impl Record {
         Self {
             pid: 0,
             start_time: 0,
-            session: 0,
+            session: None,
             run: None,
             ended: true,
             launch,
