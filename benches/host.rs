@@ -1,6 +1,7 @@
 //! What a pass of the default collectors costs, against the floor: reading the same files again with
 //! pread(2) and nothing else. On this machine, and on a host with 64 CPUs, 500 network devices and 200
-//! disks that is made as a tree of files. CPU time, user and system, of this thread; ratios of medians.
+//! disks that is made as a tree of files. CPU time, user and system, of this thread; ratios of medians. On this
+//! machine also with a pause before each pass, after which caches are cold and the processor has slept.
 //!
 //!     cargo bench --bench host
 #![allow(clippy::panic, clippy::unwrap_used)] // a benchmark fails by panicking
@@ -21,6 +22,8 @@ use toml::de::{DeTable, DeValue};
 
 const ROUNDS: usize = 15;
 const PASSES: u32 = 20;
+/// As between the paced scrapes of `scrape_cost.sh`.
+const PAUSE: Duration = Duration::from_millis(50);
 
 fn main() {
     // Descriptors of all files are kept, as by a service, which may have many. Only root can raise the
@@ -30,11 +33,13 @@ fn main() {
         let limit = getrlimit(Resource::Nofile);
         setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }).unwrap();
     }
-    measure("this machine", &roots(Path::new("/")));
+    let here = roots(Path::new("/"));
+    measure("this machine", &here, ROUNDS, Duration::ZERO);
+    measure("this machine, paced", &here, 5, PAUSE);
     let tree = place().join(format!("musterd-bench-{}", std::process::id()));
     fs::create_dir_all(&tree).unwrap();
     large_host(&tree);
-    measure("64 CPUs, 500 network devices, 200 disks", &roots(&tree));
+    measure("64 CPUs, 500 network devices, 200 disks", &roots(&tree), ROUNDS, Duration::ZERO);
     fs::remove_dir_all(&tree).unwrap();
 }
 
@@ -47,20 +52,20 @@ fn roots(top: &Path) -> Arc<Root> {
     })
 }
 
-fn measure(title: &str, root: &Arc<Root>) {
+fn measure(title: &str, root: &Arc<Root>, rounds: usize, pause: Duration) {
     let before = open_files();
     let mut host = Host::new(root);
     for _ in 0..3 {
         host.pass();
     }
     let files: Vec<_> = open_files().into_iter().filter(|file| !before.contains(file)).collect();
-    let passes = (0..ROUNDS).map(|_| cpu_time(|| host.pass())).collect();
+    let passes = (0..rounds).map(|_| cpu_time(pause, || host.pass())).collect();
     let series = host.series();
     let allocations = allocation_counter::measure(|| host.pass()).count_total as f64;
     // A process may not have as many descriptors as for both at once.
     drop(host);
     let files: Vec<_> = files.iter().map(|path| File::open(path).unwrap()).collect();
-    let floors = (0..ROUNDS).map(|_| cpu_time(|| read_all(&files))).collect();
+    let floors = (0..rounds).map(|_| cpu_time(pause, || read_all(&files))).collect();
     let (pass, floor) = (median(passes), median(floors));
     println!("{title}: {series} series of {} files", files.len());
     println!("  pass {:.1} µs, floor {:.1} µs, ratio {:.2}", pass, floor, pass / floor);
@@ -149,17 +154,22 @@ fn read_all(files: &[File]) {
     }
 }
 
-/// Microseconds of CPU time that one call takes.
-fn cpu_time(mut work: impl FnMut()) -> f64 {
+/// Microseconds of CPU time that one call takes, each after a pause.
+fn cpu_time(pause: Duration, mut work: impl FnMut()) -> f64 {
     let now = || {
         let time = clock_gettime(ClockId::ThreadCPUTime);
         time.tv_sec as f64 * 1e6 + time.tv_nsec as f64 / 1e3
     };
-    let begun = now();
+    let mut spent = 0.0;
     for _ in 0..PASSES {
+        if !pause.is_zero() {
+            std::thread::sleep(pause);
+        }
+        let begun = now();
         work();
+        spent += now() - begun;
     }
-    (now() - begun) / f64::from(PASSES)
+    spent / f64::from(PASSES)
 }
 
 fn median(mut values: Vec<f64>) -> f64 {
