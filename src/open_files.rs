@@ -1,10 +1,10 @@
 //! How many files may be open: the daemon takes all that it is allowed, since it keeps kernel files
 //! open from scrape to scrape; the programs that it starts get what it was given itself. (select(2)
-//! fails above 1024, and some programs close all descriptors that they might have.)
+//! fails above 1024, and some programs close all descriptors that they might have.) And whether they have run out.
 //!
 //! Must not know what is opened.
 
-use rustix::io;
+use rustix::io::{self, Errno};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::sync::OnceLock;
 
@@ -26,6 +26,12 @@ pub fn raise() -> io::Result<()> {
 pub fn given() -> Option<(u64, u64)> {
     let number = |limit: Option<u64>| limit.unwrap_or(u64::MAX);
     GIVEN.get().map(|given| (number(given.current), number(given.maximum)))
+}
+
+/// Whether the kernel was short of descriptors, or of memory: another attempt may succeed.
+pub(crate) fn is_shortage(error: &std::io::Error) -> bool {
+    let shortages = [Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::NOBUFS];
+    Errno::from_io_error(error).is_some_and(|error| shortages.contains(&error))
 }
 
 #[cfg(test)]

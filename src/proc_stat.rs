@@ -6,8 +6,9 @@
 //! Must not know which processes are agents'.
 
 use crate::clock;
+use crate::open_files::is_shortage;
 use rustix::process::Pid;
-use std::io::Read;
+use std::io::{self, Read};
 use std::time::Duration;
 
 /// No line of the kernel's is longer.
@@ -27,6 +28,11 @@ pub(crate) struct Stat {
 }
 
 impl Stat {
+    /// Whether it is of a leader's group and has not ended.
+    pub(crate) fn is_member(&self, leader: Pid) -> bool {
+        self.group == leader.as_raw_nonzero().get() && !self.ended
+    }
+
     /// When it was started, on the clock of ledgers; the start of that clock for what is older.
     pub(crate) fn began(&self) -> Duration {
         let per_second = rustix::param::clock_ticks_per_second().max(1);
@@ -44,15 +50,23 @@ pub(crate) fn began(pid: u32) -> Option<Duration> {
     read(pid).map(|stat| stat.began())
 }
 
-/// Reads a process's line; `None` if there is no such process.
+/// Reads a process's line; `None` if there is no such process, or it cannot be read just now.
 pub(crate) fn read(pid: Pid) -> Option<Stat> {
-    read_path(&format!("/proc/{}/stat", pid.as_raw_nonzero()))
+    find(pid).ok().flatten()
 }
 
-fn read_path(path: &str) -> Option<Stat> {
+/// As [`read`], for whom nothing but the absence of a process is that.
+///
+/// # Errors
+/// The kernel was short of something ([`is_shortage`]).
+pub(crate) fn find(pid: Pid) -> io::Result<Option<Stat>> {
     let mut line = Vec::new();
-    std::fs::File::open(path).ok()?.take(LIMIT).read_to_end(&mut line).ok()?;
-    parse(&line)
+    let file = std::fs::File::open(format!("/proc/{}/stat", pid.as_raw_nonzero()));
+    match file.and_then(|file| file.take(LIMIT).read_to_end(&mut line)) {
+        Ok(_) => Ok(parse(&line)),
+        Err(error) if is_shortage(&error) => Err(error),
+        Err(_) => Ok(None),
+    }
 }
 
 /// Fields are counted from behind the name, which is in parentheses and may itself contain
@@ -71,18 +85,21 @@ fn parse(line: &[u8]) -> Option<Stat> {
 }
 
 /// A process of the group that has not ended, other than its leader.
-pub(crate) fn any_member(leader: Pid) -> Option<Pid> {
-    std::fs::read_dir("/proc").ok()?.flatten().find_map(|entry| {
-        let number: i32 = entry.file_name().to_str()?.parse().ok()?;
-        let pid = Pid::from_raw(number).filter(|pid| *pid != leader)?;
-        is_member(pid, leader).then_some(pid)
-    })
-}
-
-/// Whether a process is of the leader's group and has not ended.
-pub(crate) fn is_member(pid: Pid, leader: Pid) -> bool {
-    let group = leader.as_raw_nonzero().get();
-    read(pid).is_some_and(|stat| stat.group == group && !stat.ended)
+///
+/// # Errors
+/// `/proc` cannot be read.
+pub(crate) fn any_member(leader: Pid) -> io::Result<Option<Pid>> {
+    for entry in std::fs::read_dir("/proc")? {
+        let name = entry?.file_name();
+        let number = name.to_str().and_then(|name| name.parse().ok());
+        let pid = number.and_then(Pid::from_raw).filter(|pid| *pid != leader);
+        if let Some(pid) = pid
+            && find(pid)?.is_some_and(|stat| stat.is_member(leader))
+        {
+            return Ok(Some(pid));
+        }
+    }
+    Ok(None)
 }
 
 #[cfg(test)]
@@ -116,7 +133,7 @@ mod tests {
         let pid = Pid::from_child(&child);
         let stat = read(pid).unwrap();
         assert_eq!((stat.ended, stat.group), (false, pid.as_raw_nonzero().get()));
-        assert!(is_member(pid, pid));
+        assert!(stat.is_member(pid) && any_member(pid).unwrap().is_none());
         let (began, now) = (began(child.id()).unwrap(), clock::monotonic());
         assert!(began <= now && now - began < Duration::from_secs(3600), "{began:?} {now:?}");
         child.kill().unwrap();

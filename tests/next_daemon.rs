@@ -9,7 +9,7 @@ use musterd::supervisor::policy::{Reason, Restart};
 use musterd::supervisor::report::What;
 use scene::{Scene, lives, log_lines, until};
 use std::future::pending;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 #[tokio::test]
 async fn agents_outlive_the_daemon_and_are_found_by_the_next() {
@@ -157,6 +157,79 @@ async fn one_that_is_never_restarted_is_not_by_the_next_daemon() {
 }
 
 #[tokio::test]
+async fn a_stop_goes_on_under_the_next_daemon() {
+    let mut scene = Scene::new();
+    let mut agent = scene
+        .agent("stubborn", "trap 'echo >> terms' TERM; echo > ready; while :; do sleep 0.02; done");
+    scene.supervisor.apply(vec![agent.clone()]);
+    let pid = scene.started().await;
+    scene.file("ready").await;
+    scene.supervisor.stop("stubborn").unwrap();
+    scene.file("terms").await;
+    let mut scene = scene.next_daemon().await;
+    assert!(lives(pid));
+    agent.policy.stop_grace = Duration::from_millis(500);
+    scene.supervisor.apply(vec![agent]);
+    assert_eq!(scene.next().await, What::Adopted { pid });
+    let (reason, detail, _) = scene.exited().await;
+    assert_eq!((reason, &*detail), (Reason::Stopped, "signal 9"));
+    assert_eq!(scene.next().await, What::Stopped);
+    assert!(scene.file("terms").await.len() > 1, "it has been asked again, in case it was not yet");
+    scene.end().await;
+
+    // One that has ended in time, but unseen.
+    let mut scene = Scene::new();
+    let agent =
+        scene.agent("obedient", "trap 'exit 0' TERM; echo > ready; while :; do sleep 0.02; done");
+    scene.supervisor.apply(vec![agent.clone()]);
+    let pid = scene.started().await;
+    scene.file("ready").await;
+    let record = scene.dir.join("run/agents/obedient.json");
+    let running = std::fs::read_to_string(&record).unwrap();
+    scene.supervisor.stop("obedient").unwrap();
+    until(|| !lives(pid)).await;
+    scene.state("obedient", "stopped").await;
+    let stopped: serde_json::Value =
+        serde_json::from_str(&std::fs::read_to_string(&record).unwrap()).unwrap();
+    let mut scene = scene.next_daemon().await;
+    let mut stopping: serde_json::Value = serde_json::from_str(&running).unwrap();
+    stopping["rest"] = stopped["rest"].clone();
+    std::fs::write(&record, stopping.to_string()).unwrap();
+    scene.supervisor.apply(vec![agent]);
+    let (reason, _, wait) = scene.exited().await;
+    assert_eq!((reason, wait), (Reason::Stopped, None));
+    assert_eq!(scene.next().await, What::Stopped);
+    scene.end().await;
+}
+
+#[tokio::test]
+async fn an_end_and_where_it_leads_are_noted_at_once() {
+    for _ in 0..20 {
+        let mut scene = Scene::new();
+        scene.supervisor.apply(vec![scene.agent("done", "exit 0")]);
+        let path = scene.dir.join("run/agents/done.json");
+        // Read as fast as can be, for the moment between two writes, should there be two.
+        let noted = std::thread::spawn(move || {
+            let end = Instant::now() + scene::LIMIT;
+            while Instant::now() < end {
+                let text = std::fs::read_to_string(&path).unwrap_or_default();
+                let record: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
+                if record["ended"] == true {
+                    return record["rest"].clone();
+                }
+            }
+            panic!("its end is not noted");
+        });
+        scene.started().await;
+        assert_eq!(scene.exited().await.0, Reason::Success);
+        let rest = noted.join().unwrap();
+        assert_eq!(rest["rest"], "finished");
+        assert_eq!(rest["last_exit"]["reason"], "success", "{rest}");
+        scene.end().await;
+    }
+}
+
+#[tokio::test]
 async fn what_a_leader_leaves_behind_is_ended_by_the_next_daemon() {
     // Whether the leader ends under the first daemon or after it, and whether another start is to follow.
     for (sees_end, restart) in
@@ -225,6 +298,10 @@ async fn another_daemons_process_is_watched_though_its_status_is_not_known() {
     let pid = left_by_another(&scene, &agent).await;
     scene.supervisor.apply(vec![agent]);
     assert_eq!(scene.next().await, What::Adopted { pid });
+    // What the other daemon has not noted is noted now.
+    let record = std::fs::read_to_string(scene.dir.join("run/agents/stepchild.json")).unwrap();
+    let record: serde_json::Value = serde_json::from_str(&record).unwrap();
+    assert!(record["pid"] == pid && record["session"].is_i64() && record["boot"].is_string());
     let number = rustix::process::Pid::from_raw(pid.cast_signed()).unwrap();
     rustix::process::kill_process(number, rustix::process::Signal::KILL).unwrap();
     let (reason, _, wait) = scene.exited().await;

@@ -175,14 +175,34 @@ impl Manager {
         unit: &str,
         read: impl FnOnce(&HashMap<&str, Variant<'_>>) -> T,
     ) -> Result<T, Error> {
+        self.all(&path_of(unit), read).await
+    }
+
+    async fn all<T>(
+        &self,
+        path: &str,
+        read: impl FnOnce(&HashMap<&str, Variant<'_>>) -> T,
+    ) -> Result<T, Error> {
         let connection = self.connection().await?;
         // Those of all interfaces, so that they are of one moment.
-        let path = path_of(unit);
-        let path = path.as_str();
         let call = connection.call_method(Some(SERVICE), path, Some(PROPERTIES), "GetAll", &("",));
         let answer = in_time(call).await?;
         let body = answer.body();
         Ok(read(&body.deserialize().map_err(|error| Error::Bus(error.to_string()))?))
+    }
+
+    /// What systemd has been asked to do with a unit and has not done yet, in its words (`start`, `stop`,
+    /// `restart`, …); `None` if there is nothing.
+    ///
+    /// # Errors
+    /// As [`Error`] has them. A job that is done just then is one.
+    pub(crate) async fn job(&self, unit: &str) -> Result<Option<String>, Error> {
+        let Some(job) = self.properties(unit, path_of_job).await? else { return Ok(None) };
+        self.all(&job, |properties| match properties.get("JobType") {
+            Some(Variant::Str(word)) => Some(word.as_str().to_owned()),
+            _ => None,
+        })
+        .await
     }
 
     /// Tells from now on when a unit's properties change.
@@ -224,9 +244,31 @@ fn path_of(unit: &str) -> String {
     path
 }
 
+/// The object of a unit's job, if there is one: `Job` is its number, 0 for none, and its object.
+fn path_of_job(properties: &HashMap<&str, Variant<'_>>) -> Option<String> {
+    let Some(Variant::Structure(job)) = properties.get("Job") else { return None };
+    match job.fields() {
+        [Variant::U32(1..), Variant::ObjectPath(path)] => Some(path.as_str().to_owned()),
+        _ => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use zbus::ObjectPath;
+
+    #[test]
+    fn a_unit_has_a_job_or_none() {
+        let of = |number: u32| {
+            let path = ObjectPath::from_static_str_unchecked("/org/freedesktop/systemd1/job/7");
+            path_of_job(&HashMap::from([("Job", Variant::from((number, path)))]))
+        };
+        assert_eq!(of(7).as_deref(), Some("/org/freedesktop/systemd1/job/7"));
+        assert_eq!(of(0), None);
+        assert_eq!(path_of_job(&HashMap::from([("Job", Variant::from(7_u32))])), None);
+        assert_eq!(path_of_job(&HashMap::new()), None);
+    }
 
     #[test]
     fn the_object_of_a_unit() {

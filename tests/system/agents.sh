@@ -314,6 +314,32 @@ systemctl kill --signal=KILL musterd.service
 check "what outlives its leader is ended by the next daemon" eventually is_over lasting
 check "(in time)" test $(($(date +%s) - begun)) -lt 30
 check "and its end is counted once" eventually once lasting
+# One that is stopped by hand meanwhile stays down, though its leader has ended by itself.
+cat >/etc/musterd/conf.d/trailing.toml <<'TOML'
+[[agent]]
+name = "trailing"
+command = ["sh", "-c", "sh -c 'trap : TERM; while :; do sleep 1; done' & sleep 2; exit 3"]
+backoff_initial = "100ms"
+stop_grace = "4s"
+TOML
+systemctl reload musterd.service
+check "(one has others that outlive it)" eventually is "$(unit trailing)" SubState stop-sigterm
+check "(its end is told)" eventually counted 'agent_exits_total\{agent="trailing",reason="error"\}' 1
+systemctl stop "$(unit trailing)"
+check "who is stopped while others outlive it" eventually state_is trailing stopped
+sleep 2
+check "stays down" is_down trailing
+rm /etc/musterd/conf.d/trailing.toml
+# What is stopped while no daemon runs is counted by the next, which has it back.
+systemctl reload musterd.service
+check "(one is up)" eventually is_up idler
+n=$(exits idler)
+systemctl stop musterd.service musterd.socket
+systemctl stop "$(unit idler)"
+systemctl start musterd.socket musterd.service
+exits_are() { [ "$(exits "$1")" = "$2" ]; }
+check "a stop while no daemon runs is counted" eventually exits_are idler $((n + 1))
+check "and not meant for longer" eventually is_up idler
 # With the daemon together, as when the machine goes down, is no word to the next.
 together="musterd.socket musterd.service $(unit stubborn)"
 printf '[Unit]\nConflicts=%s\nAfter=%s\n' "$together" "$together" >/run/systemd/system/quiet.target
@@ -322,6 +348,20 @@ systemctl start quiet.target
 check "an agent and the daemon may be stopped together" is_down stubborn
 systemctl start musterd.socket musterd.service
 check "and the next daemon starts the agent" eventually is_up stubborn
+# A daemon that is restarted does not go.
+mkdir -p /run/systemd/system/musterd.service.d
+printf '[Service]\nExecStop=/bin/sleep 4\n' >/run/systemd/system/musterd.service.d/slow.conf
+systemctl daemon-reload
+check "(one is up)" eventually is_up idler
+systemctl --no-block restart musterd.service
+check "(the daemon is about to end)" eventually is musterd.service ActiveState deactivating
+systemctl stop "$(unit idler)"
+check "(it has come back)" eventually is musterd.service ActiveState active
+check "(with its agents)" eventually is_up stubborn
+sleep 3
+check "who is stopped while the daemon is restarted stays down" is_down idler
+rm /run/systemd/system/musterd.service.d/slow.conf
+systemctl daemon-reload
 rm /etc/musterd/conf.d/more.toml
 systemctl reload musterd.service
 check "(it is stopped)" eventually is_over stubborn

@@ -7,21 +7,31 @@ use super::child::Child;
 use super::process::{NotStarted, Process};
 use super::record::{Record, Rested};
 use super::{Runner, boot, exec, unit};
+use crate::open_files::is_shortage;
 use crate::supervisor::machine::{Action, Event, Phase, Rest, Signal, State, Then};
 use crate::supervisor::options::Launch;
 use crate::supervisor::policy::{Exit, Restart};
 use crate::supervisor::report::What;
+use std::io;
+use std::time::Duration;
+use tokio::time::sleep;
+
+/// How long to wait before looking again for what cannot be seen just then.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// What is there when the task begins.
 enum Found {
-    /// A process, and what it was made from as far as that is known.
-    Running(Process, Option<Box<Launch>>),
+    /// A process, and its record if it has one.
+    Running(Process, Option<Box<Record>>),
     /// A service that is to end: whether systemd has been asked for that, and where it was to stay then.
     Ending(Process, bool, Option<Rested>),
     /// One that has ended by itself: systemd knows how, and which run it was.
     Ended(Exit, u64),
-    /// One that has ended while no daemon ran, and what is left of its group.
-    Died(Option<Process>),
+    /// One that somebody has had systemd stop while no daemon ran: how it ended, which run it was, and where the
+    /// agent was to stay.
+    Stopped(Exit, u64, Option<Rested>),
+    /// One that has ended while no daemon ran, what is left of its group, and where the agent was to stay.
+    Died(Option<Process>, Option<Rested>),
     /// What is left of the group of one whose end an earlier daemon has told, and where the agent is to stay.
     Clearing(Process, Option<Rested>),
     /// Nothing, and so it is to stay; what its last process was made from.
@@ -32,18 +42,27 @@ enum Found {
 impl Runner {
     /// Takes over what is there, or starts what is wanted.
     pub(super) async fn begin(&mut self) {
-        let record = self.notes.read();
+        let agent = self.definition.name.clone();
+        let record = insist(&agent, || self.notes.try_read()).await;
+        let record = record.unwrap_or_else(|error| {
+            self.warn(&format!("cannot read what was noted of it: {error}"));
+            None
+        });
         self.left.run = record.as_ref().and_then(|record| record.run);
         self.noted = record.as_ref().and_then(|record| record.rest.clone());
         match self.find(record).await {
-            Found::Running(process, made_from) => {
-                self.take_over(process);
-                let changed = made_from.is_some_and(|launch| *launch != self.definition.launch);
-                self.handle(Event::Reload { changed });
+            Found::Running(process, record) => {
+                let is_stopping = record.as_ref().is_some_and(|record| record.is_stopping());
+                let made_from = record.map(|record| record.launch);
+                let made_from = made_from.unwrap_or_else(|| self.definition.launch.clone());
+                let changed = made_from != self.definition.launch;
+                self.take_over(process, made_from);
+                self.handle(if is_stopping { Event::Stop } else { Event::Reload { changed } });
             }
             Found::Ending(process, asked, rested) => self.see_out(process, asked, rested),
             Found::Ended(exit, run) => self.learn_former_end(exit, run),
-            Found::Died(rest) => self.learn_death(rest),
+            Found::Stopped(exit, run, rested) => self.learn_stop(exit, run, rested),
+            Found::Died(rest, rested) => self.learn_death(rest, rested),
             Found::Clearing(rest, rested) => self.go_on_clearing(rest, rested),
             Found::Resting(..) | Found::Nothing if self.retiring => {}
             Found::Resting(rested, made_from) => self.go_on_resting(rested, &made_from),
@@ -71,8 +90,9 @@ impl Runner {
             self.note_exit(format!("{exit}, while no daemon ran"));
         }
         self.left.run = Some(run);
-        self.notes.ended(Some(run), &self.definition.launch);
-        for action in self.decide(Event::Exited(exit)) {
+        let actions = self.decide(Event::Exited(exit));
+        self.note_end(Some(run));
+        for action in actions {
             if is_news || !matches!(action, Action::Exited { .. }) {
                 self.carry_out(action);
             }
@@ -80,16 +100,36 @@ impl Runner {
         self.handle(Event::Emptied);
     }
 
+    /// Goes on from a stop that nobody has seen. Who asks for one while no daemon runs is not known to mean it for
+    /// longer.
+    fn learn_stop(&mut self, exit: Exit, run: u64, rested: Option<Rested>) {
+        let policy = &self.definition.policy;
+        let is_wanted = self.definition.autostart && !self.retiring;
+        let comes_back = is_wanted && policy.restart != Restart::Never;
+        let then = if comes_back && rested.is_none() { Then::Restart } else { Then::Stop };
+        self.state = State::stopping(policy, then, self.epoch.elapsed());
+        self.noted = rested;
+        self.has_run = true;
+        self.left.run = Some(run);
+        self.note_exit(format!("{exit}, while no daemon ran"));
+        self.handle_end(Some(run), Event::Exited(exit));
+        self.handle(Event::Emptied);
+    }
+
     /// Goes on from an end that nobody has seen.
-    fn learn_death(&mut self, rest: Option<Process>) {
+    fn learn_death(&mut self, rest: Option<Process>, rested: Option<Rested>) {
+        let (policy, now) = (&self.definition.policy, self.epoch.elapsed());
         let exit = Exit::Unknown;
         let is_cleared = rest.is_none();
-        self.state = State::adopted(self.epoch.elapsed());
+        self.state = match rested {
+            Some(_) => State::stopping(policy, Then::Stop, now),
+            None => State::adopted(now),
+        };
+        self.noted = rested;
         self.child = rest.map_or(Child::None, Child::Group);
         self.has_run = true;
-        self.notes.ended(None, &self.definition.launch);
         self.note_exit(format!("{exit}, while no daemon ran"));
-        self.handle(Event::Exited(exit));
+        self.handle_end(None, Event::Exited(exit));
         if is_cleared {
             self.notes.gone(&self.definition.launch);
             self.handle(Event::Emptied);
@@ -137,32 +177,40 @@ impl Runner {
     /// Looks for what an earlier daemon, or systemd, has left.
     async fn find(&mut self, record: Option<Record>) -> Found {
         let Some(unit) = self.maker.unit() else {
-            return record.map_or(Found::Nothing, |record| self.find_own(record));
+            return self.find_own(record).await;
         };
         match unit.find().await {
             Ok(unit::Found::Running(process)) => {
-                let made_from = record.filter(|record| {
-                    (record.pid, record.start_time) == (process.pid(), process.start_time())
-                });
-                let made_from = made_from.map(|record| Box::new(record.launch));
-                Found::Running(Process::Unit(process), made_from)
+                let identity = (process.pid(), process.start_time());
+                let record = record.filter(|record| (record.pid, record.start_time) == identity);
+                Found::Running(Process::Unit(process), record.map(Box::new))
             }
             Ok(unit::Found::Ending(process, asked)) => {
                 let rested = record.and_then(|record| record.rest);
                 Found::Ending(Process::Unit(process), asked, rested)
             }
-            Ok(unit::Found::Clearing(process)) => {
-                let told = record.filter(|record| record.has_told(process.run()));
+            Ok(unit::Found::Clearing(process, asked)) => {
+                let has_told = record.as_ref().is_some_and(|record| record.has_told(process.run()));
+                let rested = record.and_then(|record| record.rest);
                 let process = Process::Unit(process);
-                match told {
-                    Some(record) => Found::Clearing(process, record.rest),
-                    None => Found::Ending(process, false, None),
+                match has_told {
+                    true => Found::Clearing(process, rested),
+                    false => Found::Ending(process, asked, rested.filter(|_| asked)),
                 }
             }
             Ok(unit::Found::Ended(exit, run)) => Found::Ended(exit, run),
-            Ok(unit::Found::Nothing(run)) => {
+            Ok(unit::Found::Down(exit, run)) => match record {
+                Some(record) if record.is_untold(run) && is_of_this_boot(&record) => {
+                    Found::Stopped(exit, run, record.rest)
+                }
+                record => {
+                    self.left.run = Some(run);
+                    self.find_own(record).await
+                }
+            },
+            Ok(unit::Found::Unknown(run)) => {
                 self.left.run = Some(run);
-                record.map_or(Found::Nothing, |record| self.find_own(record))
+                self.find_own(record).await
             }
             Err(error) => {
                 self.warn(&format!("{}: {error}", unit.name()));
@@ -173,20 +221,21 @@ impl Runner {
     }
 
     /// What a record leads to where no unit runs the agent.
-    fn find_own(&self, record: Record) -> Found {
+    async fn find_own(&self, record: Option<Record>) -> Found {
+        let Some(record) = record else { return Found::Nothing };
         let Record { pid, start_time, session, ended, .. } = record;
-        match exec::adopt(pid, start_time) {
-            Ok(Some(process)) => {
-                return Found::Running(Process::Own(process), Some(Box::new(record.launch)));
-            }
-            Ok(None) => {}
-            Err(error) => self.warn(&format!("cannot watch process {pid}: {error}")),
+        let agent = &*self.definition.name;
+        // It fails for want of something alone, and is then tried again.
+        let adopted = insist(agent, || exec::adopt(pid, start_time)).await.unwrap_or_default();
+        if let Some(process) = adopted {
+            return Found::Running(Process::Own(process), Some(Box::new(record)));
         }
         let is_own = pid != 0 && record.run.is_none() && is_of_this_boot(&record);
-        let rest = is_own.then(|| exec::remains(pid, start_time, session)).flatten();
-        match rest.map(Process::Own) {
+        let session = session.filter(|_| is_own);
+        let remains = insist(agent, || exec::remains(pid, start_time, session)).await;
+        match remains.unwrap_or_default().map(Process::Own) {
             Some(rest) if ended => Found::Clearing(rest, record.rest),
-            rest if is_own && !ended => Found::Died(rest),
+            rest if is_own && !ended => Found::Died(rest, record.rest),
             _ => self.find_rest(record),
         }
     }
@@ -208,8 +257,11 @@ impl Runner {
         }
     }
 
-    fn take_over(&mut self, process: Process) {
+    fn take_over(&mut self, process: Process, made_from: Launch) {
         let pid = process.pid();
+        // Its record may be of an earlier version, or of another process, or there may be none.
+        self.notes.started(&process, made_from);
+        self.noted = None;
         tracing::info!(agent = %self.definition.name, pid, "still running as process {pid}");
         self.state = State::adopted(self.epoch.elapsed());
         self.child = Child::Leader(process);
@@ -230,10 +282,25 @@ impl Runner {
 
     /// Takes on a start that systemd has tried without this daemon, and that has failed.
     pub(super) fn miss(&mut self, failure: NotStarted) {
-        self.notes.ended(failure.run, &self.definition.launch);
         self.closing = false;
         self.state = State::starting(&self.definition.policy, self.epoch.elapsed());
         self.learn_failure(failure);
+    }
+}
+
+/// Tries again for as long as the kernel is short of something: what is there is not to be taken for nothing.
+async fn insist<T>(agent: &str, mut attempt: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    let mut is_told = false;
+    loop {
+        match attempt() {
+            Err(error) if is_shortage(&error) => {
+                if !std::mem::replace(&mut is_told, true) {
+                    tracing::warn!(agent, "cannot look for its process: {error}; trying again");
+                }
+                sleep(LOOK_AGAIN).await;
+            }
+            result => return result,
+        }
     }
 }
 

@@ -18,7 +18,10 @@ pub(super) enum Happening {
         asked: bool,
     },
     Ended(End),
-    Emptied,
+    /// Nothing is left of it: whether someone has had systemd stop it.
+    Emptied {
+        asked: bool,
+    },
     /// systemd has started it, or someone has had it do so.
     Appeared(Process),
     /// The same, without success.
@@ -30,7 +33,13 @@ pub(super) enum Happening {
 impl Happening {
     /// Whether someone else has had systemd stop it.
     pub(super) const fn is_asked(&self) -> bool {
-        matches!(self, Self::Ending { asked: true } | Self::Ended(End::Asked(_)) | Self::CalledOff)
+        matches!(
+            self,
+            Self::Ending { asked: true }
+                | Self::Ended(End::Asked(_))
+                | Self::Emptied { asked: true }
+                | Self::CalledOff
+        )
     }
 }
 
@@ -66,10 +75,7 @@ impl Child {
                 Course::Ending { asked } => Happening::Ending { asked },
                 Course::Over(end) => Happening::Ended(end),
             },
-            (Self::Group(process), _) => {
-                process.emptied().await;
-                Happening::Emptied
-            }
+            (Self::Group(process), _) => Happening::Emptied { asked: process.emptied().await },
         }
     }
 

@@ -33,7 +33,7 @@ use std::time::Duration;
 const INHERITED: [&str; 4] = ["PATH", "HOME", "LANG", "TZ"];
 /// Where programs are looked for if the daemon has no `PATH`.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-/// How long to wait before looking again at a group member that cannot be watched.
+/// How long to wait before looking again at a process that cannot be watched, or seen, just then.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
 /// A leader that has not been reaped, and its group.
@@ -42,7 +42,7 @@ pub(super) struct Process {
     pid: Pid,
     start_time: u64,
     session: i32,
-    /// Readable once the leader has ended; `None` if it had before.
+    /// Readable once the leader has ended; `None` if it had before, or could not be had.
     leader: Option<Watch>,
 }
 
@@ -148,36 +148,38 @@ fn watch(pid: Pid) -> io::Result<Watch> {
 }
 
 /// Takes over a process that an earlier daemon made: `None` if it has ended, or its number now
-/// belongs to another.
+/// belongs to another. One that cannot be watched just now is looked at until it can be.
 ///
 /// # Errors
-/// When it cannot be watched.
+/// The kernel was short of something, so that nobody knows.
 pub(super) fn adopt(pid: u32, start_time: u64) -> io::Result<Option<Process>> {
     let Ok(pid) = pid_of(pid) else { return Ok(None) };
     // Opened before the comparison: what has been compared is then what is watched.
-    let leader = match watch(pid) {
-        Ok(leader) => leader,
-        Err(error) if error.raw_os_error() == Some(rustix::io::Errno::SRCH.raw_os_error()) => {
-            return Ok(None);
-        }
-        Err(error) => return Err(error),
-    };
-    let same = proc_stat::read(pid).filter(|stat| {
-        stat.start_time == start_time && stat.group == pid.as_raw_nonzero().get() && !stat.ended
-    });
-    Ok(same.map(|stat| Process { pid, start_time, session: stat.session, leader: Some(leader) }))
+    let leader = watch(pid).ok();
+    let stat = proc_stat::find(pid)?;
+    let same = stat.filter(|stat| stat.start_time == start_time && stat.is_member(pid));
+    Ok(same.map(|stat| Process { pid, start_time, session: stat.session, leader }))
 }
 
 /// What is left of a process that an earlier daemon made, and whose leader has ended: the others of its group.
 /// `None` if there are none.
 ///
 /// As long as one of them lives the kernel gives the leader's number to nobody else. That they are not another's,
-/// who has had the number meanwhile and has ended too, their session tells, if it is known.
-pub(super) fn remains(pid: u32, start_time: u64, session: Option<i32>) -> Option<Process> {
-    let process = Process { pid: pid_of(pid).ok()?, start_time, session: session?, leader: None };
-    let member = process.number_is_ours().then(|| proc_stat::any_member(process.pid)).flatten()?;
-    let is_ours = proc_stat::read(member)?.session == process.session;
-    is_ours.then_some(process)
+/// who has had the number meanwhile and has ended too, their session tells, if it is known (and, where it was begun
+/// outside this container, tells only that of the other groups of the kind).
+///
+/// # Errors
+/// As for [`adopt`].
+pub(super) fn remains(
+    pid: u32,
+    start_time: u64,
+    session: Option<i32>,
+) -> io::Result<Option<Process>> {
+    let (Ok(pid), Some(session)) = (pid_of(pid), session) else { return Ok(None) };
+    let process = Process { pid, start_time, session, leader: None };
+    let Some(member) = process.any_member()? else { return Ok(None) };
+    let is_ours = proc_stat::find(member)?.is_some_and(|stat| stat.session == session);
+    Ok(is_ours.then_some(process))
 }
 
 impl Process {
@@ -198,8 +200,9 @@ impl Process {
 
     /// Waits for the leader to end. May be dropped and called again.
     pub(super) async fn exited(&self) -> Exit {
-        if let Some(leader) = &self.leader {
-            leader.ended().await;
+        match &self.leader {
+            Some(leader) => leader.ended().await,
+            None => self.leader_has_ended().await,
         }
         let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT | WaitIdOptions::NOHANG;
         let Ok(Some(status)) = waitid(WaitId::Pid(self.pid), options) else {
@@ -212,20 +215,40 @@ impl Process {
         }
     }
 
+    /// As its watch would, for a leader that could not be watched. As soon as it can be, it is.
+    async fn leader_has_ended(&self) {
+        loop {
+            // Which compares it anew.
+            match adopt(self.pid(), self.start_time) {
+                Ok(None) => return,
+                Ok(Some(Self { leader: Some(leader), .. })) => return leader.ended().await,
+                Ok(Some(_)) | Err(_) => tokio::time::sleep(LOOK_AGAIN).await,
+            }
+        }
+    }
+
     /// Waits for the rest of the group to end. To be called when the leader has ended; may be
     /// dropped and called again.
     pub(super) async fn emptied(&self) {
-        while let Some(member) =
-            self.number_is_ours().then(|| proc_stat::any_member(self.pid)).flatten()
-        {
-            match watch(member) {
-                // Compared after opening: the number may have passed to another meanwhile.
-                Ok(watched) if proc_stat::is_member(member, self.pid) => {
-                    watched.ended().await;
-                }
+        loop {
+            let Ok(member) = self.any_member() else {
+                tokio::time::sleep(LOOK_AGAIN).await;
+                continue;
+            };
+            let Some(member) = member else { return };
+            let watched = watch(member);
+            // Compared after opening: the number may have passed to another meanwhile.
+            let is_member = proc_stat::read(member).is_some_and(|stat| stat.is_member(self.pid));
+            match watched {
+                Ok(watched) if is_member => watched.ended().await,
                 _ => tokio::time::sleep(LOOK_AGAIN).await,
             }
         }
+    }
+
+    /// One that is left of the group besides the leader.
+    fn any_member(&self) -> io::Result<Option<Pid>> {
+        if self.number_is_ours() { proc_stat::any_member(self.pid) } else { Ok(None) }
     }
 
     /// Signals the whole group. One that has gone already is no error.
@@ -266,6 +289,36 @@ impl Process {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_leader_that_could_not_be_watched_is_seen_to_end() {
+        let mut command = Command::new("sleep");
+        let child = command.arg("1000").process_group(0).spawn().unwrap();
+        let process = Process { leader: None, ..watch_child(child).unwrap() };
+        let soon = tokio::time::timeout(Duration::from_millis(50), process.exited()).await;
+        assert!(soon.is_err(), "it lives");
+        process.signal(Signal::Kill).unwrap();
+        let exit = tokio::time::timeout(Duration::from_secs(60), process.exited()).await;
+        assert_eq!(exit.unwrap(), Exit::Signal(9));
+        process.reap();
+    }
+
+    #[tokio::test]
+    async fn what_is_left_of_a_group_is_found_by_number_and_session() {
+        let mut command = Command::new("sh");
+        command.args(["-c", "sleep 1000 & exit 0"]).process_group(0);
+        let process = watch_child(command.spawn().unwrap()).unwrap();
+        process.exited().await;
+        let (pid, start_time, session) = (process.pid(), process.start_time(), process.session());
+        let is_found = |session| remains(pid, start_time, session).unwrap().is_some();
+        assert!(is_found(Some(session)));
+        assert!(!is_found(Some(session + 1)), "another's");
+        assert!(!is_found(None), "nobody knows whose");
+        process.signal(Signal::Kill).unwrap();
+        process.emptied().await;
+        assert!(!is_found(Some(session)));
+        process.reap();
+    }
 
     #[test]
     fn only_what_is_named_is_inherited() {

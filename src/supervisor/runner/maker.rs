@@ -51,17 +51,9 @@ impl Maker {
             Self::Unit(unit) => {
                 let unit = unit.clone();
                 tokio::spawn(async move {
-                    match unit.start().await {
-                        Ok(process) => {
-                            let process = Process::Unit(process);
-                            notes.started(&process, launch);
-                            Ok(process)
-                        }
-                        Err(failure) => {
-                            notes.ended(failure.run, &launch);
-                            Err(failure)
-                        }
-                    }
+                    let process = Process::Unit(unit.start().await?);
+                    notes.started(&process, launch);
+                    Ok(process)
                 })
             }
             Self::Own(output) => {

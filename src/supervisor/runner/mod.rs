@@ -14,7 +14,7 @@ pub(super) mod record;
 mod seen;
 mod unit;
 
-use super::machine::{Action, Actions, Event, Phase, Rest, Signal, State, step};
+use super::machine::{Action, Actions, Event, Next, Phase, Rest, Signal, State, step};
 use super::options::Definition;
 use super::policy::Reason;
 use super::report::{LastExit, Report, Reports, Status, Statuses, What};
@@ -212,7 +212,13 @@ impl Runner {
             Happening::SpawnFailed(failure) => self.learn_failure(failure),
             Happening::Ending { asked } => self.handle(Event::Ending { asked }),
             Happening::Ended(end) => self.learn_end(end),
-            Happening::Emptied => {
+            Happening::Emptied { asked } => {
+                // The table itself has it stopped for what was asked of it, and for that alone.
+                let is_table =
+                    matches!(self.state.phase, Phase::Clearing { next: Next::Asked(_), .. });
+                if asked && !is_table {
+                    self.handle(Event::Stop);
+                }
                 self.release();
                 self.handle(Event::Emptied);
             }
@@ -229,7 +235,8 @@ impl Runner {
         self.left.run = failure.run.or(self.left.run);
         self.child = Child::None;
         self.note_exit(failure.why);
-        self.handle(if failure.hindered { Event::Hindered } else { Event::SpawnFailed });
+        let event = if failure.hindered { Event::Hindered } else { Event::SpawnFailed };
+        self.handle_end(failure.run, event);
         self.left.waiting &= failure.waits;
     }
 
@@ -252,33 +259,50 @@ impl Runner {
             other => other,
         };
         self.left.run = run.or(self.left.run);
-        self.notes.ended(run, &self.definition.launch);
         // By the table, which then waits for it; or by someone whose word is as good.
         if asked && matches!(self.state.phase, Phase::Running { .. } | Phase::Ending { .. }) {
-            self.handle(Event::Stop);
+            // What it would signal has ended, and where it stays is noted with the end.
+            self.decide(Event::Stop);
         }
         self.note_exit(exit.to_string());
-        self.handle(Event::Exited(exit));
+        self.handle_end(run, Event::Exited(exit));
     }
 
     fn handle(&mut self, event: Event) {
         let before = self.state.phase;
         let actions = self.decide(event);
-        if self.state.phase.rest().is_none() {
-            // Before a process is made, which has notes of its own.
-            self.note_rest();
+        if self.update_noted() {
+            self.notes.rests(self.noted.clone(), &self.definition.launch);
         }
+        self.act(before, actions);
+    }
+
+    /// As [`Runner::handle`], for an event that is the end of a run; if a unit ran it, of which.
+    fn handle_end(&mut self, run: Option<u64>, event: Event) {
+        let before = self.state.phase;
+        let actions = self.decide(event);
+        self.note_end(run);
+        self.act(before, actions);
+    }
+
+    /// Notes an end that is about to be told, and where the agent stays after it: a daemon that is killed between
+    /// the two would leave only half of that.
+    fn note_end(&mut self, run: Option<u64>) {
+        self.update_noted();
+        self.notes.ended(run, self.noted.clone(), &self.definition.launch);
+    }
+
+    fn act(&mut self, before: Phase, actions: Actions) {
         for action in actions {
             self.carry_out(action);
         }
-        self.note_rest();
         if self.state.phase != before {
             self.let_rest();
         }
     }
 
-    /// Has the next daemon know whether the agent is to stay down.
-    fn note_rest(&mut self) {
+    /// Brings `noted` to where the agent is to stay. Whether that is news to the notes.
+    fn update_noted(&mut self) -> bool {
         let rest = self.state.phase.rest();
         // One that is not started with the daemon is down anyway, once it is.
         let is_down_anyway = !self.definition.autostart && self.state.phase.is_rest();
@@ -286,10 +310,11 @@ impl Runner {
         let last_exit = || self.status.last_exit.clone();
         let rested = rest.map(|rest| Rested { rest, last_exit: last_exit() });
         let is_ending = self.closing || self.retiring;
-        if !is_ending && rested != self.noted {
-            self.notes.rests(rested.clone(), &self.definition.launch);
+        let is_news = !is_ending && rested != self.noted;
+        if is_news {
             self.noted = rested;
         }
+        is_news
     }
 
     /// What the machine wants done.
@@ -298,6 +323,11 @@ impl Runner {
         let state = std::mem::take(&mut self.state);
         let (state, actions) = step(&self.definition.policy, state, event, now, chance());
         self.state = state;
+        for action in &actions {
+            if let Action::Exited { reason, .. } = action {
+                self.learn_reason(*reason);
+            }
+        }
         actions
     }
 
@@ -346,6 +376,7 @@ impl Runner {
 
     fn tell_replaced(&mut self) {
         self.note_exit("started anew by another hand".to_owned());
+        self.learn_reason(Reason::Stopped);
         self.tell_exit(Reason::Stopped, Some(Duration::ZERO));
     }
 
@@ -368,9 +399,14 @@ impl Runner {
         self.status.last_exit = Some(LastExit { reason, detail, at: SystemTime::now() });
     }
 
+    fn learn_reason(&mut self, reason: Reason) {
+        if let Some(last) = &mut self.status.last_exit {
+            last.reason = reason;
+        }
+    }
+
     fn tell_exit(&mut self, reason: Reason, restarting_in: Option<Duration>) {
-        let Some(last) = &mut self.status.last_exit else { return };
-        last.reason = reason;
+        let Some(last) = &self.status.last_exit else { return };
         let detail = last.detail.clone();
         let (agent, word) = (&self.definition.name, reason.text());
         let next = match restarting_in {

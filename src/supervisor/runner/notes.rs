@@ -21,11 +21,19 @@ impl Notes {
 
     /// What is noted.
     pub(super) fn read(&self) -> Option<Record> {
-        let path = self.0.as_ref()?;
-        Record::read(path).unwrap_or_else(|error| {
-            tracing::warn!("cannot read {}: {error}", path.display());
+        self.try_read().unwrap_or_else(|error| {
+            let path = self.0.as_deref().unwrap_or(Path::new("")).display();
+            tracing::warn!("cannot read {path}: {error}");
             None
         })
+    }
+
+    /// What is noted.
+    ///
+    /// # Errors
+    /// What the kernel said, or what is wrong with the text.
+    pub(super) fn try_read(&self) -> io::Result<Option<Record>> {
+        self.0.as_ref().map_or(Ok(None), |path| Record::read(path))
     }
 
     /// A process has been made.
@@ -43,11 +51,12 @@ impl Notes {
         self.write(&record, "a restarted daemon will not know the agent's process");
     }
 
-    /// The leader has ended, and that is told; if a unit ran it, which run that was.
-    pub(super) fn ended(&self, run: Option<u64>, launch: &Launch) {
+    /// The leader has ended, and that is about to be told; if a unit ran it, which run that was, and where the agent stays.
+    pub(super) fn ended(&self, run: Option<u64>, rest: Option<Rested>, launch: &Launch) {
         self.change(launch, "a restarted daemon may count the agent's end again", |record| {
             record.ended = true;
             record.run = run;
+            record.rest = rest;
         });
     }
 

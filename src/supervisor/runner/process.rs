@@ -96,10 +96,14 @@ impl Process {
         }
     }
 
-    /// Waits for the rest to end, once the leader has. May be dropped and called again.
-    pub(super) async fn emptied(&self) {
+    /// Waits for the rest to end, once the leader has. May be dropped and called again. Whether systemd has been
+    /// asked to end it.
+    pub(super) async fn emptied(&self) -> bool {
         match self {
-            Self::Own(process) => process.emptied().await,
+            Self::Own(process) => {
+                process.emptied().await;
+                false
+            }
             Self::Unit(process) => process.emptied().await,
         }
     }

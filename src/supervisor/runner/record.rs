@@ -77,6 +77,17 @@ impl Record {
         self.ended && self.run == Some(run)
     }
 
+    /// Whether it is of a run of the agent's unit that has not been told to have ended. It is over if that is the
+    /// unit's last run, or systemd knows of none (0): it forgets units that are down.
+    pub(in crate::supervisor) fn is_untold(&self, last_run: u64) -> bool {
+        !self.ended && self.run.is_some_and(|run| [0, run].contains(&last_run))
+    }
+
+    /// Whether its process, if that lives, is to end for good.
+    pub(in crate::supervisor) const fn is_stopping(&self) -> bool {
+        !self.ended && self.rest.is_some()
+    }
+
     /// Whether there is nothing in it that the next daemon needs.
     pub(in crate::supervisor) const fn is_empty(&self) -> bool {
         self.pid == 0 && self.run.is_none() && self.rest.is_none()
@@ -166,7 +177,9 @@ mod tests {
     #[test]
     fn an_end_that_is_not_told_is_news() {
         let run = Record { run: Some(5), ended: false, ..Record::empty(launch()) };
-        assert!(!run.has_told(5));
+        assert!(!run.has_told(5) && !run.is_stopping());
+        assert!(run.is_untold(5) && run.is_untold(0) && !run.is_untold(6));
+        assert!(!Record::empty(launch()).is_untold(0));
         assert!(!run.is_empty() && Record::empty(launch()).is_empty());
     }
 }

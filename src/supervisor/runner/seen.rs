@@ -135,9 +135,9 @@ impl Seen {
         self.run
     }
 
-    /// Whether systemd has been asked for something, and has not done it yet.
-    pub(super) const fn has_job(&self) -> bool {
-        self.has_job
+    /// Whether nothing runs, whatever systemd has been asked for since.
+    pub(super) fn is_down(&self) -> bool {
+        matches!(self.active.as_str(), "inactive" | "failed")
     }
 
     /// Whether the last run has come since another, and is over.

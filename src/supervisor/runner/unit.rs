@@ -59,12 +59,15 @@ pub(super) enum Found {
     Running(Process),
     /// The main process lives and is to end: whether systemd has been asked for that.
     Ending(Process, bool),
-    /// The main process has ended by itself, and others of it have not.
-    Clearing(Process),
+    /// The main process has ended, and others of it have not: whether systemd has been asked for something.
+    Clearing(Process, bool),
     /// It has ended by itself, and would be started again: how, and which run that was.
     Ended(Exit, u64),
-    /// There is nothing; the last run, 0 if none is known.
-    Nothing(u64),
+    /// It is down, as it was before its first start or was asked to be: how its last run ended, and which that was,
+    /// 0 if none is known.
+    Down(Exit, u64),
+    /// systemd does not come to rest with it; its last run.
+    Unknown(u64),
 }
 
 /// What someone else has had systemd do.
@@ -113,11 +116,10 @@ impl Unit {
         })
     }
 
-    /// Whether the daemon itself is about to end, as it is when the machine goes down: who is stopped then is
-    /// to come back with it.
+    /// Whether the daemon itself is about to be stopped, as it is when the machine goes down: who is stopped then
+    /// is to come back with it.
     pub(super) async fn goes_with_the_daemon(&self) -> bool {
-        let daemon = self.manager.properties(DAEMON, Seen::of).await;
-        daemon.is_ok_and(|daemon| daemon.has_job())
+        self.manager.job(DAEMON).await.is_ok_and(|job| job.as_deref() == Some("stop"))
     }
 
     /// What there is, once the unit is not on its way from one state to another.
@@ -132,15 +134,14 @@ impl Unit {
             match seen.place() {
                 Place::Runs { pid, run } => return Ok(Found::Running(self.process(pid, run))),
                 Place::Waits(exit) => return Ok(Found::Ended(exit, seen.run())),
-                Place::Down(_) => return Ok(Found::Nothing(seen.run())),
-                Place::Clears { asked: false, .. } => return Ok(Found::Clearing(self.last(&seen))),
+                Place::Down(exit) => return Ok(Found::Down(exit, seen.run())),
                 Place::Ends { asked } => return Ok(Found::Ending(self.last(&seen), asked)),
-                Place::Clears { asked: true, .. } => {
-                    return Ok(Found::Ending(self.last(&seen), true));
+                Place::Clears { asked, .. } => {
+                    return Ok(Found::Clearing(self.last(&seen), asked));
                 }
                 Place::Moves => match timeout_at(end, changes.next()).await {
                     Ok(change) => change?,
-                    Err(_) => return Ok(Found::Nothing(seen.run())),
+                    Err(_) => return Ok(Found::Unknown(seen.run())),
                 },
             }
         }
@@ -304,13 +305,18 @@ impl Process {
         }
     }
 
-    /// Waits until nothing is left of it. May be dropped and called again.
-    pub(super) async fn emptied(&self) {
+    /// Waits until nothing is left of it. May be dropped and called again. Whether systemd has been asked for that:
+    /// by itself it would wait for its next start.
+    pub(super) async fn emptied(&self) -> bool {
         loop {
             if let Ok(mut changes) = self.unit.manager.changes(&self.unit.name).await {
                 while let Ok(seen) = self.unit.look().await {
-                    if !matches!(seen.place(), Place::Clears { .. }) {
-                        return;
+                    match seen.place() {
+                        Place::Down(_) => return true,
+                        Place::Clears { .. } => {}
+                        // Whoever has asked is about to be answered.
+                        Place::Moves if seen.is_down() => {}
+                        _ => return false,
                     }
                     if changes.next().await.is_err() {
                         break;
