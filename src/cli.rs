@@ -4,13 +4,17 @@
 
 use crate::config::{self, Config};
 use crate::report::{Ended, Reporter};
-use crate::{daemon, demo, doctor, exec, import, names, status, stderr};
+use crate::{daemon, demo, doctor, exec, import, names, status, stderr, units};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use musterd_client::Status;
 use std::io::Write;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
+
+/// What any command exits with when the command line is wrong (sysexits.h(3head)): 2 says something else here.
+const USAGE: u8 = 64;
 
 /// What `status` exits with when an agent is in trouble, and `doctor` when a check has failed.
 const IN_TROUBLE: u8 = 2;
@@ -50,7 +54,8 @@ enum Command {
     #[command(
         after_help = "Reads the agent's definition, takes its user, folder and environment, \
         and is replaced by its program. Run by root, it believes only files that root alone can \
-        write. Returns, with 1, only if that cannot be done."
+        write. Returns only if that cannot be done: with 250 when there is no such agent, with 251 when \
+        the configuration cannot be used, else with 1."
     )]
     Exec {
         /// The agent
@@ -70,7 +75,7 @@ enum Command {
     )]
     Status {
         /// The daemon's address, as [http] listen has it
-        #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:9089")]
+        #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:9089", value_parser = server)]
         server: String,
         /// Go on showing them, every two seconds
         #[arg(long)]
@@ -89,7 +94,7 @@ enum Command {
         #[arg(long, value_name = "FILE", default_value = "/etc/musterd/musterd.toml")]
         config: PathBuf,
         /// The Prometheus that scrapes this node  [default: one on this machine, if there is]
-        #[arg(long, value_name = "ADDRESS:PORT")]
+        #[arg(long, value_name = "ADDRESS:PORT", value_parser = server)]
         prometheus: Option<String>,
         /// As JSON: {"verdict": …, "checks": [{"check", "verdict", "what", "fix"}, …]}
         #[arg(long)]
@@ -98,8 +103,9 @@ enum Command {
     /// Report a request to the daemon, or run a command as one, for programs that have no client
     #[command(
         after_help = "A command's exit status is passed on, whether it could be reported or \
-        not; one that fails is an error of the category exit_STATUS or signal_NUMBER. Without a \
-        command, exits with 0 when the request has been reported, else with 1."
+        not; one that fails is an error of the category exit_STATUS or signal_NUMBER (with 128 + NUMBER), or \
+        not_run (with 126 or 127). Without a command, exits with 0 when the request has been reported, \
+        else with 1."
     )]
     Report(ReportArguments),
     /// Print the configuration that does what another exporter's flags did
@@ -110,8 +116,8 @@ enum Command {
         files. Ends with Ctrl-C.")]
     Demo {
         /// Where to serve /metrics and /health
-        #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:9089")]
-        listen: String,
+        #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:9089", value_parser = units::address)]
+        listen: SocketAddr,
         /// Be one of the example agents; the daemon starts them with this
         #[arg(long, value_name = "NAME", hide = true)]
         agent: Option<String>,
@@ -130,9 +136,9 @@ struct ReportArguments {
     #[arg(long, required_unless_present = "command", requires = "seconds")]
     status: Option<Outcome>,
     /// How long it took
-    #[arg(long, value_parser = seconds, requires = "status")]
+    #[arg(long, value_parser = seconds, requires = "status", allow_negative_numbers = true)]
     seconds: Option<Duration>,
-    /// Of what kind an error was
+    /// Of what kind an error, or a timeout, was
     #[arg(long, value_name = "WORD", requires = "status")]
     category: Option<String>,
     /// A command to run, which is the request
@@ -157,6 +163,10 @@ impl Outcome {
             Self::Cancelled => Status::Cancelled,
         }
     }
+
+    const fn has_category(self) -> bool {
+        matches!(self, Self::Error | Self::Timeout)
+    }
 }
 
 fn agent_name(text: &str) -> Result<String, String> {
@@ -167,8 +177,17 @@ fn agent_name(text: &str) -> Result<String, String> {
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {
-    let seconds = text.parse().map_err(|_| "no number".to_owned())?;
-    Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())
+    let seconds = text.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    seconds.ok_or_else(|| "wanted a number of seconds, at least 0".to_owned())
+}
+
+fn server(text: &str) -> Result<String, String> {
+    let port = text.rsplit_once(':').and_then(|(host, port)| {
+        let is_host = !host.is_empty() && !host.contains('/');
+        port.parse::<u16>().ok().filter(|_| is_host)
+    });
+    port.map(|_| text.to_owned())
+        .ok_or_else(|| "wanted ADDRESS:PORT, such as 127.0.0.1:9089".to_owned())
 }
 
 #[derive(Debug, Subcommand)]
@@ -189,6 +208,19 @@ enum From {
 }
 
 impl Cli {
+    /// The command line that this process was given. Where it is wrong, or asks for help, that has been said: what to
+    /// exit with then.
+    ///
+    /// # Errors
+    /// Help was asked for, or the command line is wrong.
+    pub fn given() -> Result<Self, ExitCode> {
+        Self::try_parse().map_err(|error| {
+            // Whoever reads may have gone; the exit status says the same.
+            let _ = error.print();
+            if error.use_stderr() { ExitCode::from(USAGE) } else { ExitCode::SUCCESS }
+        })
+    }
+
     /// Does what is asked for; what to exit with.
     ///
     /// # Errors
@@ -227,7 +259,7 @@ impl Cli {
                 import(file.as_deref(), flags).map(done)
             }
             Command::Demo { agent: Some(name), .. } => demo::be(&name).map(done),
-            Command::Demo { listen, agent: None } => demo::run(&listen).map(done),
+            Command::Demo { listen, agent: None } => demo::run(listen).map(done),
         }
     }
 }
@@ -236,6 +268,10 @@ fn report(arguments: ReportArguments) -> Result<ExitCode, String> {
     let ReportArguments { agent, socket, status, seconds, category, command } = arguments;
     let reporter = Reporter { agent, socket };
     match (status, seconds) {
+        (Some(outcome), Some(_)) if category.is_some() && !outcome.has_category() => {
+            Err("--category says of what kind an error or a timeout was: this was neither"
+                .to_owned())
+        }
         (Some(outcome), Some(duration)) => {
             reporter.tell(&Ended { status: outcome.status(), category, duration })?;
             Ok(ExitCode::SUCCESS)
@@ -253,6 +289,9 @@ fn import(file: Option<&std::path::Path>, flags: Vec<String>) -> Result<(), Stri
         all.extend(found.map_err(|what| format!("{}: {what}", path.display()))?);
     }
     all.extend(flags);
+    if file.is_none() && all.is_empty() {
+        return Err("no flags: name a file by --file, or put the flags behind --".to_owned());
+    }
     let imported = import::node_exporter(&all)?;
     for what in &imported.left_out {
         stderr::say(format_args!("not imported: {what}"));
@@ -269,6 +308,20 @@ fn load(path: Option<&std::path::Path>) -> Result<Config, String> {
 mod tests {
     use super::*;
     use clap::CommandFactory;
+
+    #[test]
+    fn what_is_no_number_of_seconds_or_no_server_is_refused_in_words() {
+        for text in ["-1", "nan", "x", "1e99", ""] {
+            assert!(seconds(text).unwrap_err().contains("at least 0"), "{text}");
+        }
+        assert_eq!(seconds("0.5"), Ok(Duration::from_millis(500)));
+        for text in ["127.0.0.1", "foo", ":1", "http://127.0.0.1:1", "a:65536", ""] {
+            assert!(server(text).unwrap_err().contains("127.0.0.1:9089"), "{text}");
+        }
+        for text in ["127.0.0.1:9089", "[::1]:1", "web1:9089"] {
+            assert_eq!(server(text).as_deref(), Ok(text));
+        }
+    }
 
     #[test]
     fn the_command_line_is_consistent() {

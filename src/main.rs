@@ -1,12 +1,15 @@
 //! The program: arguments in, exit code out.
 
-use clap::Parser;
 use musterd::cli::Cli;
 use musterd::stderr;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    match Cli::parse().run() {
+    let cli = match Cli::given() {
+        Ok(cli) => cli,
+        Err(code) => return code,
+    };
+    match cli.run() {
         Ok(code) => code,
         Err(error) => {
             stderr::say(error);

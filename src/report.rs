@@ -9,7 +9,7 @@ use crate::stderr;
 use musterd_client::{Agent, DEFAULT_SOCKET, Status};
 use rustix::process::{Pid, Signal, getpgrp, kill_process};
 use std::os::unix::process::ExitStatusExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 use tokio::process::Command;
@@ -45,6 +45,11 @@ pub struct Ended {
     pub category: Option<String>,
     /// How long it took.
     pub duration: Duration,
+}
+
+/// Whether there is no such file; one that this user may not look for may be there.
+fn is_absent(socket: &Path) -> bool {
+    matches!(socket.try_exists(), Ok(false))
 }
 
 impl Reporter {
@@ -107,7 +112,7 @@ impl Reporter {
         let limit = Instant::now() + patience;
         let socket = self.socket();
         while !agent.is_connected() {
-            if !socket.exists() {
+            if is_absent(&socket) {
                 let (agent, socket) = (&self.agent, socket.display());
                 return Err(format!(
                     "not reported: the agent {agent:?} finds no socket {socket}; is musterd running?"

@@ -2,6 +2,9 @@
 //!
 //! Must not know what any quantity is for.
 
+use serde::{Deserialize, Deserializer};
+use std::net::SocketAddr;
+
 /// A length of time: `"2s"`, `"1m 30s"`, `"250ms"`. For `#[serde(with = "crate::units::duration")]`.
 pub mod duration {
     use serde::de::Error;
@@ -48,12 +51,45 @@ pub mod optional_duration {
     }
 }
 
+/// An address and a port.
+///
+/// # Errors
+/// What was given, and what is wanted.
+pub fn address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| {
+        format!(
+            "{text:?} is not an address and a port such as \"127.0.0.1:9089\" or \"[::1]:9089\""
+        )
+    })
+}
+
+/// A list of addresses, each as [`address`] reads it. For `#[serde(deserialize_with = …)]`.
+///
+/// # Errors
+/// As for [`address`].
+pub fn addresses<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<SocketAddr>, D::Error> {
+    /// That each is refused at its own place.
+    #[derive(Deserialize)]
+    #[serde(try_from = "String")]
+    struct Address(SocketAddr);
+
+    impl TryFrom<String> for Address {
+        type Error = String;
+
+        fn try_from(text: String) -> Result<Self, String> {
+            address(&text).map(Self)
+        }
+    }
+
+    let addresses: Vec<Address> = Deserialize::deserialize(deserializer)?;
+    Ok(addresses.into_iter().map(|Address(address)| address).collect())
+}
+
 /// A number of bytes: `"256KiB"`, `"1MB"`. For `#[serde(deserialize_with = …)]`.
 ///
 /// # Errors
 /// When the value is not a string, or not a number with a unit.
-pub fn size<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<usize, D::Error> {
-    use serde::Deserialize;
+pub fn size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize, D::Error> {
     use serde::de::Error;
     let text = String::deserialize(deserializer)?;
     let size = text.parse::<bytesize::ByteSize>().ok().map(|size| size.as_u64());

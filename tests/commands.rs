@@ -209,13 +209,39 @@ fn doctor_finds_what_is_wrong_and_says_what_to_do() {
     assert_eq!(down.status.code(), Some(2));
     let shown = stdout(&down);
     assert!(shown.contains("FAIL  daemon"), "{shown}");
-    assert!(shown.contains("→ systemctl start musterd"), "{shown}");
+    // By the unit, or by hand where there is no systemd.
+    assert!(shown.contains("→ systemctl start musterd") || shown.contains("→ start it"), "{shown}");
 
     std::fs::write(node.config(), "colour = 'blue'").unwrap();
     let broken = verdicts(&doctor(&node, &["--json", "--prometheus", "127.0.0.1:1"]));
     assert_eq!(broken["configuration"].0, "fail");
     assert!(broken["configuration"].1.contains("musterd.toml:1:1"), "{broken:?}");
     assert_eq!(broken["prometheus"].0, "fail", "one that is named must be there");
+}
+
+#[test]
+fn a_wrong_command_line_has_an_exit_status_of_its_own() {
+    for (arguments, said) in [
+        (&["status", "--bogus"][..], "unexpected argument '--bogus'"),
+        (&["status", "--server", "here"], "wanted ADDRESS:PORT"),
+        (&["demo", "--listen", "here:9"], "\"here:9\" is not an address"),
+        (&["report", "--agent", "a", "--status", "error", "--seconds", "-1"], "at least 0"),
+        (&[], "Usage: musterd"),
+    ] {
+        let program = Command::new(env!("CARGO_BIN_EXE_musterd")).args(arguments).output().unwrap();
+        let error = String::from_utf8(program.stderr).unwrap();
+        assert!(error.contains(said), "{arguments:?}: {error}");
+        assert_eq!(program.status.code(), Some(64), "{arguments:?}");
+    }
+    let run = |arguments: &[&str]| {
+        Command::new(env!("CARGO_BIN_EXE_musterd")).args(arguments).output().unwrap()
+    };
+    assert!(run(&["--version"]).status.success() && run(&["help", "status"]).status.success());
+    let none = run(&["import", "node-exporter"]);
+    assert!(!none.status.success() && String::from_utf8_lossy(&none.stderr).contains("--file"));
+    let odd =
+        ["report", "--agent", "a", "--status", "success", "--seconds", "1", "--category", "x"];
+    assert!(String::from_utf8_lossy(&run(&odd).stderr).contains("neither"));
 }
 
 #[test]

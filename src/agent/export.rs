@@ -66,7 +66,7 @@ const LEDGER_FAULTS: Family = Family::counter(
     "musterd_ledger_faults_total",
     &["reason"],
     "What was wrong with ledgers, by reason: records malformed, of names unknown, invalid or in conflict, \
-     duplicate, over the limit or without room, label values too long, and ledgers not resumed.",
+     duplicate, over the limit or without room, label values too long, ledgers not resumed, and (nothing wrong) metrics redeclared.",
 );
 
 /// All families of this room.

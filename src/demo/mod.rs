@@ -12,6 +12,7 @@ use crate::{config, daemon};
 use musterd_client::Agent;
 use std::fs;
 use std::io::Write;
+use std::net::SocketAddr;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
@@ -25,7 +26,7 @@ const EXAMPLES: [Example; 3] =
 ///
 /// # Errors
 /// What could not be made or served.
-pub fn run(listen: &str) -> Result<(), String> {
+pub fn run(listen: SocketAddr) -> Result<(), String> {
     let folder = make_folder()?;
     let program = std::env::current_exe()
         .map_err(|error| format!("cannot find this program's own file: {error}"))?;
@@ -77,14 +78,14 @@ fn make_folder() -> Result<PathBuf, String> {
     Ok(folder)
 }
 
-fn settings(listen: &str, folder: &Path, program: &Path) -> String {
+fn settings(listen: SocketAddr, folder: &Path, program: &Path) -> String {
     // TOML's basic strings take what Rust's debug form writes for any path that is text.
     let path = |path: PathBuf| format!("{:?}", path.display().to_string());
     let mut text = format!(
-        "[http]\nlisten = [{listen:?}]\n\
+        "[http]\nlisten = [\"{listen}\"]\n\
          [paths]\nrun = {}\nstate = {}\n\
          [agents]\nsocket = {}\n\
-         [agents.supervision]\nbackoff_initial = \"500ms\"\nbackoff_max = \"5s\"\n",
+         [agents.supervision]\nbackoff_initial = \"500ms\"\nbackoff_max = \"5s\"\nstart_limit = 0\n",
         path(folder.join("run")),
         path(folder.join("state")),
         path(folder.join("agent.sock")),

@@ -28,7 +28,12 @@ pub(super) fn configuration(path: &Path) -> Finding {
     let config = match config::load(Some(path)) {
         Ok(config) => config,
         Err(error) => {
-            let fix = format!("mend it, until `musterd check-config {file}` finds no fault");
+            let fix = if matches!(path.try_exists(), Ok(false)) {
+                "say by --config where it is, or copy /usr/share/musterd/musterd.toml there"
+                    .to_owned()
+            } else {
+                format!("mend it, until `musterd check-config {file}` finds no fault")
+            };
             return fail(check, error.to_string(), fix);
         }
     };
@@ -96,6 +101,10 @@ pub(super) fn socket(path: &Path) -> Finding {
     let (check, file) = ("agent socket", path.display());
     let metadata = match fs::metadata(path) {
         Ok(metadata) => metadata,
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+            let what = format!("this user may not look for {file}");
+            return warn(check, what, "run this as root, or as a member of the group musterd");
+        }
         Err(error) => return no_socket(path, &error, "start the daemon, which makes it"),
     };
     if !metadata.file_type().is_socket() {

@@ -3,7 +3,7 @@
 //! Must not know how either is run.
 
 use super::finding::Finding;
-use super::{fail, pass, warn};
+use super::{fail, pass, systemd, warn};
 use crate::http::client;
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -60,7 +60,11 @@ impl Daemon {
     /// Whether it answers, and how it is.
     pub(super) async fn health(&self) -> Finding {
         let check = "daemon";
-        let fix = "systemctl start musterd; journalctl -u musterd says what keeps it from starting";
+        let fix = if systemd::is_booted() {
+            "systemctl start musterd; journalctl -u musterd says what keeps it from starting"
+        } else {
+            "start it: musterd run --config FILE; it says what keeps it from starting"
+        };
         match self.get("/health").await {
             Err(what) => fail(check, what, fix),
             Ok(answer) => match serde_json::from_slice::<Health>(&answer) {

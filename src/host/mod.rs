@@ -184,11 +184,24 @@ pub fn plan(table: Spanned<DeTable<'_>>) -> Result<Vec<Plan>, toml::de::Error> {
         };
         let enabled = bool::deserialize(ValueDeserializer::from(enabled))?;
         let options = || toml::Deserializer::from(Spanned::new(place.clone(), options.clone()));
-        let builder = (entry.parse)(options())?;
+        let builder = (entry.parse)(options()).map_err(|error| {
+            let place = error.span().unwrap_or_else(|| place.clone());
+            with_enabled(error.message()).map_or(error, |what| error_at(place, what))
+        })?;
         let options = toml::Table::deserialize(options())?;
         Ok(Plan { name: entry.name, enabled, options, builder })
     };
     collectors().map(plan_one).collect()
+}
+
+/// What is said of a key that no option has, with the one that has been taken before: every collector has it.
+fn with_enabled(message: &str) -> Option<String> {
+    message.starts_with("unknown field").then(|| {
+        match message.strip_suffix("there are no fields") {
+            Some(start) => format!("{start}expected `enabled`"),
+            None => format!("{message}, or `enabled`"),
+        }
+    })
 }
 
 fn error_at(place: Range<usize>, what: String) -> toml::de::Error {
@@ -254,7 +267,11 @@ mod tests {
         assert!(message.contains("missing field `softirq`"), "{message}");
         let (message, place) = refusal(&DEFAULTS.replace("softirq = false", "softirqs = false"));
         assert!(message.contains("unknown field `softirqs`"), "{message}");
+        assert!(message.ends_with("`softirq`, or `enabled`"), "{message}");
         assert_eq!(place, "softirqs");
+        let (message, _) =
+            refusal(&DEFAULTS.replace("collectors.uname]", "collectors.uname]\nx = 1"));
+        assert_eq!(message, "unknown field `x`, expected `enabled`");
         let (message, _) =
             refusal(&DEFAULTS.replace("bugs_include = \"\"", "bugs_include = \"(\""));
         assert!(message.starts_with("`(` is not a regular expression: "), "{message}");

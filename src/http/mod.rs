@@ -28,6 +28,7 @@ use stream::Timeouts;
 #[serde(deny_unknown_fields)]
 pub struct Options {
     /// Where to listen.
+    #[serde(deserialize_with = "units::addresses")]
     pub listen: Vec<SocketAddr>,
     /// Connections open at once; more are closed as they come.
     pub max_connections: usize,
@@ -86,7 +87,10 @@ mod tests {
     fn keys_are_neither_unknown_nor_missing() {
         let read = |text: &str| toml::from_str::<Options>(text).unwrap_err().to_string();
         assert!(read("lisen = []").contains("unknown field `lisen`"));
-        assert!(read("listen = ['here:there']").contains("socket address"));
+        assert!(
+            read("listen = ['[::1]:1', 'localhost:9']")
+                .contains("\"localhost:9\" is not an address")
+        );
         assert!(read("listen = []").contains("missing field `max_connections`"));
     }
 }

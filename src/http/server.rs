@@ -40,7 +40,8 @@ pub async fn bind(addresses: &[SocketAddr]) -> io::Result<Vec<TcpListener>> {
     let mut listeners = Vec::new();
     for address in addresses {
         let listener = TcpListener::bind(address).await.map_err(|error| {
-            io::Error::new(error.kind(), format!("cannot listen on {address}: {error}"))
+            let what = format!("cannot listen on {address}: {error}; [http] listen says where");
+            io::Error::new(error.kind(), what)
         })?;
         listeners.push(listener);
     }

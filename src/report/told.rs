@@ -47,7 +47,7 @@ pub(super) fn tell(
             Ok(Answer::Counted) => return Ok(()),
             Ok(Answer::Refused(why, false)) => return Err(format!("was refused: {why}")),
             Ok(Answer::Refused(why, true)) => why,
-            Err(_) if !socket.exists() => {
+            Err(_) if super::is_absent(socket) => {
                 return Err(format!("finds no socket {place}; is musterd running?"));
             }
             Err(error) => {

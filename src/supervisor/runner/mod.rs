@@ -354,11 +354,12 @@ impl Runner {
             Action::GaveUp => {
                 let policy = &self.definition.policy;
                 let interval = humantime::format_duration(policy.start_interval);
-                tracing::error!(
-                    %agent,
-                    "given up after {} starts in {interval}; start it by hand, or reload",
-                    policy.start_limit
-                );
+                let limit = policy.start_limit;
+                let way = match self.maker.unit() {
+                    Some(unit) => format!("systemctl start {}, or reload", unit.name()),
+                    None => "reload to have it started".to_owned(),
+                };
+                tracing::error!(%agent, "given up after {limit} starts in {interval}; {way}");
                 let last = self.status.last_exit.as_ref();
                 let detail = last.map(|last| last.detail.clone()).unwrap_or_default();
                 self.report(What::GaveUp { detail });
