@@ -117,7 +117,13 @@ impl<T> Class<T> {
 
     /// Emits what was read last.
     pub(super) fn emit_again(&self, batch: &mut Batch) {
-        for (index, attribute) in self.attributes.iter().enumerate() {
+        self.emit_some(|_| true, batch);
+    }
+
+    /// As [`Class::emit_again`], of the families that are wanted.
+    pub(super) fn emit_some(&self, is_wanted: impl Fn(&Family) -> bool, batch: &mut Batch) {
+        let attributes = self.attributes.iter().enumerate();
+        for (index, attribute) in attributes.filter(|(_, attribute)| is_wanted(&attribute.family)) {
             batch.begin(&attribute.family);
             for device in self.devices.rows().flatten() {
                 if let Some(Some(Number { value: Some(value), .. })) = device.numbers.get(index) {

@@ -52,9 +52,9 @@ impl Keyed {
         place.and_then(|place| self.rows.get(place)).map_or(&[], Vec::as_slice)
     }
 
-    /// One of the numbers of a key.
-    pub(super) fn get(&self, key: &str, index: usize) -> Option<f64> {
-        self.row(key).get(index).copied()
+    /// One of the numbers of a key; 0 where the kernel does not count it.
+    pub(super) fn get_or_0(&self, key: &str, index: usize) -> f64 {
+        self.row(key).get(index).copied().unwrap_or(0.0)
     }
 }
 
@@ -68,7 +68,7 @@ mod tests {
         let path = Path::new("stats");
         keyed.update(b"net 1 2.5\nother x\n\nrpc\n", path).unwrap();
         assert_eq!((keyed.row("net"), keyed.row("rpc")), (&[1.0, 2.5][..], &[][..]));
-        assert_eq!((keyed.get("net", 1), keyed.get("net", 2)), (Some(2.5), None));
+        assert_eq!((keyed.get_or_0("net", 1), keyed.get_or_0("net", 2)), (2.5, 0.0));
         keyed.update(b"rpc 7", path).unwrap();
         assert_eq!((keyed.row("net"), keyed.row("rpc")), (&[][..], &[7.0][..]));
         let error = keyed.update(b"net 1 x 2", path).unwrap_err().to_string();

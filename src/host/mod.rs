@@ -258,7 +258,7 @@ mod tests {
     #[test]
     fn what_is_wrong_is_told_with_its_place() {
         let (message, place) = refusal(&DEFAULTS.replace("collectors.uname]", "collectors.unam]"));
-        assert!(message.starts_with("no collector `unam`, wanted one of cpufreq, "), "{message}");
+        assert!(message.starts_with("no collector `unam`, wanted one of cpu, "), "{message}");
         assert_eq!(place, "unam");
         let (message, place) = refusal(&DEFAULTS.replace("softirq = false", "softirq = 7"));
         assert!(message.contains("expected a boolean"), "{message}");
@@ -278,10 +278,10 @@ mod tests {
         let (message, _) =
             refusal(&DEFAULTS.replace("mount_timeout = \"5s\"", "mount_timeout = \"x\""));
         assert!(message.starts_with("\"x\" is not a length of time"), "{message}");
-        let (message, _) = refusal("host.collectors.cpufreq = 3\n");
-        assert_eq!(message, "`cpufreq` is not a table");
+        let (message, _) = refusal("host.collectors.cpu = 3\n");
+        assert_eq!(message, "`cpu` is not a table");
         let (message, _) = refusal("[host.collectors]\n");
-        assert_eq!(message, "no table for the collector `cpufreq`");
+        assert_eq!(message, "no table for the collector `cpu`");
     }
 
     #[test]

@@ -104,6 +104,15 @@ impl Found {
         }
     }
 
+    /// A file with a number, of a device that has all of the kind: 0 where it lacks this one.
+    pub(super) fn file_or_0(&mut self, place: usize, labels: &Labels, path: PathBuf, scale: f64) {
+        if path.exists() {
+            self.file(place, labels, path, scale);
+        } else if path.parent().is_some_and(Path::exists) {
+            self.fixed(place, labels, 0.0);
+        }
+    }
+
     /// A file with something that `parse` makes a number of, if it is there.
     pub(super) fn parsed(&mut self, place: usize, labels: &Labels, path: PathBuf, parse: Parse) {
         if path.exists() && self.known.insert((place, labels.as_bytes().to_vec())) {

@@ -16,6 +16,38 @@ const FAMILIES: [Family; 1] = [Family::counter(
     "Packets dropped for the reason that the name names.",
 )];
 
+/// What is shown of every kernel: 0 where it does not count it.
+const COUNTED: [&str; 28] = [
+    "in_error",
+    "in_buffer_error",
+    "in_hdr_error",
+    "in_no_states",
+    "in_state_proto_error",
+    "in_state_mode_error",
+    "in_state_seq_error",
+    "in_state_expired",
+    "in_state_mismatch",
+    "in_state_invalid",
+    "in_tmpl_mismatch",
+    "in_no_pols",
+    "in_pol_block",
+    "in_pol_error",
+    "out_error",
+    "out_bundle_gen_error",
+    "out_bundle_check_error",
+    "out_no_states",
+    "out_state_proto_error",
+    "out_state_mode_error",
+    "out_state_seq_error",
+    "out_state_expired",
+    "out_pol_block",
+    "out_pol_dead",
+    "out_pol_error",
+    "fwd_hdr_error",
+    "out_state_invalid",
+    "acquire_error",
+];
+
 /// The collector's line in the list.
 pub(super) const ENTRY: Entry = Entry { name: "xfrm", families: &FAMILIES, parse: configure };
 
@@ -37,6 +69,7 @@ struct Xfrm {
 impl Collector for Xfrm {
     fn collect(&mut self, pass: &mut Pass<'_>) -> Result<(), Error> {
         self.gathered.clear();
+        let mut uncounted = COUNTED.to_vec();
         let text = self.file.read(pass.buffer)?;
         for line in lines(text) {
             let mut words = words(line);
@@ -45,7 +78,11 @@ impl Collector for Xfrm {
                 let what = "wanted `XfrmNAME COUNT`";
                 return Err(Error::Parse(format!("net/xfrm_stat: {what}, found {}", quoted(line))));
             };
+            uncounted.retain(|known| *known != name);
             self.gathered.add_named(0, name.as_bytes(), &[], count);
+        }
+        for name in uncounted {
+            self.gathered.add_named(0, name.as_bytes(), &[], 0.0);
         }
         self.gathered.emit(&FAMILIES, pass.batch);
         Ok(())
@@ -69,6 +106,25 @@ fn snake_case(name: &[u8]) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::host::one_pass::text_of as one_pass;
+
+    #[test]
+    fn what_a_kernel_does_not_count_is_0() {
+        let top = std::env::temp_dir().join(format!("musterd-xfrm-{}", std::process::id()));
+        std::fs::create_dir_all(&top).unwrap();
+        let path = top.join("xfrm_stat");
+        std::fs::write(&path, "XfrmInHdrError          \t7\nXfrmInStateDirError\t1\n").unwrap();
+        let file = KernelFile::new(path).single();
+        let text = one_pass(&mut Xfrm { file, gathered: Gathered::default() });
+        std::fs::remove_dir_all(&top).unwrap();
+        let shown = |name: &str| {
+            let start = format!("node_xfrm_{name}_packets_total ");
+            text.lines().find_map(|line| line.strip_prefix(&start)?.parse().ok())
+        };
+        assert_eq!((shown("in_hdr_error"), shown("in_state_dir_error")), (Some(7), Some(1)));
+        assert!(COUNTED.iter().all(|name| shown(name).is_some()), "{text}");
+        assert_eq!(shown("acquire_error"), Some(0));
+    }
 
     #[test]
     fn names() {

@@ -67,7 +67,7 @@ struct Processor {
     fields: [Vec<u8>; FIELDS.len()],
     info: Labels,
     identity: Labels,
-    hertz: Option<f64>,
+    hertz: f64,
 }
 
 impl Info {
@@ -98,13 +98,9 @@ impl Info {
         for processor in self.processors.rows() {
             pass.batch.sample_with(&processor.info, 1.0);
         }
-        if !pass.batch.has(FREQUENCY.name) {
-            pass.batch.begin(&FREQUENCY);
-            for processor in self.processors.rows() {
-                if let Some(hertz) = processor.hertz {
-                    pass.batch.sample_with(&processor.identity, hertz);
-                }
-            }
+        pass.batch.begin(&FREQUENCY);
+        for processor in self.processors.rows() {
+            pass.batch.sample_with(&processor.identity, processor.hertz);
         }
         for (family, words) in [(&FLAG, &self.flags), (&BUG, &self.bugs)] {
             pass.batch.begin(family);
@@ -123,14 +119,15 @@ impl Processor {
         let pairs: Vec<_> =
             FIELDS.iter().zip(&texts).map(|((_, label), text)| (*label, &**text)).collect();
         let identity = Labels::new(pairs.get(..IDENTITY).unwrap_or_default());
-        Self { info: Labels::new(&pairs), identity, hertz: None, fields }
+        Self { info: Labels::new(&pairs), identity, hertz: 0.0, fields }
     }
 
     fn update(&mut self, block: &Block<'_>) {
         if self.fields.iter().zip(block.fields).any(|(known, read)| known != read) {
             *self = Self::new(block);
         }
-        self.hertz = block.megahertz.map(|megahertz| megahertz * 1e6);
+        // As node_exporter has it where the file does not say.
+        self.hertz = block.megahertz.unwrap_or(0.0) * 1e6;
     }
 }
 
@@ -182,16 +179,18 @@ fn parse(text: &[u8]) -> impl Iterator<Item = Block<'_>> {
     })
 }
 
+/// Of `model name : AMD Ryzen  `; blanks at the end are part of the value, and of labels in dashboards.
 fn key_and_value(line: &[u8]) -> (&[u8], &[u8]) {
     let colon = line.iter().position(|&byte| byte == b':').unwrap_or(line.len());
     let (key, value) = line.split_at(colon);
-    (key.trim_ascii(), value.get(1..).unwrap_or_default().trim_ascii())
+    let value = value.get(1..).unwrap_or_default();
+    (key.trim_ascii(), value.strip_prefix(b" ").unwrap_or(value))
 }
 
 impl<'a> Block<'a> {
     fn set(&mut self, (key, value): (&'a [u8], &'a [u8])) {
         match key {
-            b"cpu MHz" => self.megahertz = decimal(value),
+            b"cpu MHz" => self.megahertz = decimal(value.trim_ascii()),
             b"flags" | b"Features" | b"features" => self.flags = value,
             b"bugs" => self.bugs = value,
             _ => {
@@ -210,12 +209,12 @@ mod tests {
 
     #[test]
     fn blocks() {
-        let text = b"processor\t: 0\nmodel name\t: A: B\ncpu MHz\t\t: 1500.5\nflags\t: x y\n\n\
+        let text = b"processor\t: 0\nmodel name\t: A: B  \ncpu MHz\t\t: 1500.5\nflags\t: x y\n\n\
             processor\t: 1\nbugs\t:\n\nHardware : odd\n";
         let blocks: Vec<_> = parse(text).collect();
         assert_eq!(blocks.len(), 2);
         assert_eq!(blocks[0].fields[PROCESSOR], b"0");
-        assert_eq!(blocks[0].fields[6], b"A: B");
+        assert_eq!(blocks[0].fields[6], b"A: B  ");
         assert_eq!(blocks[0].megahertz, Some(1500.5));
         assert_eq!(blocks[0].flags, b"x y");
         assert_eq!(blocks[1].fields[PROCESSOR], b"1");

@@ -96,7 +96,9 @@ impl Collector for CpuFreq {
         let offline = cpus::list(self.offline.read_if_there(pass.buffer).unwrap_or_default());
         let is_on = |name: &str| number(name).is_some_and(|cpu| !is_in(&offline, cpu));
         self.cpus.update_some(is_on, cpu)?;
-        self.cpus.emit(pass.buffer, pass.batch);
+        self.cpus.read(pass.buffer);
+        let is_known = pass.batch.has(FREQUENCY.name);
+        self.cpus.emit_some(|family| !is_known || family.name != FREQUENCY.name, pass.batch);
         pass.batch.begin(&GOVERNOR);
         for cpu in self.cpus.devices_mut() {
             cpu.own.emit(pass.buffer, pass.batch);
@@ -164,6 +166,32 @@ mod tests {
             .map(|name| cpu(name, &top.join(name)).map(|(labels, _)| labels));
         std::fs::remove_dir_all(&top).unwrap();
         assert_eq!(shown, [Some(Labels::new(&[("cpu", "0")])), None, None, None]);
+    }
+
+    #[test]
+    fn what_is_known_of_the_clock_rate_is_left_out() {
+        let top =
+            std::env::temp_dir().join(format!("musterd-cpufreq-known-{}", std::process::id()));
+        std::fs::create_dir_all(top.join("cpu0/cpufreq")).unwrap();
+        for file in ["cpuinfo_cur_freq", "cpuinfo_max_freq"] {
+            std::fs::write(top.join("cpu0/cpufreq").join(file), "2400000\n").unwrap();
+        }
+        let offline = KernelFile::new(top.join("offline"));
+        let mut collector = CpuFreq { cpus: Class::new(top.clone(), &ATTRIBUTES), offline };
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(9);
+        for (is_known, series) in [(false, 2), (true, 1)] {
+            let (mut batch, buffer) = (Batch::new(), &mut Vec::new());
+            let before = if is_known {
+                batch.begin(&FREQUENCY);
+                batch.sample(&[("cpu", "0")], 1.0);
+                batch.len()
+            } else {
+                0
+            };
+            collector.collect(&mut Pass { batch: &mut batch, buffer, deadline }).unwrap();
+            assert_eq!(batch.len() - before, series);
+        }
+        std::fs::remove_dir_all(&top).unwrap();
     }
 
     #[test]

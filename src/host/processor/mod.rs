@@ -15,11 +15,11 @@ use super::Entry;
 use super::parse::words;
 use crate::metric::Family;
 
-/// The collectors of this folder. What the driver says of the clock rate goes before what
-/// /proc/cpuinfo says.
+/// The collectors of this folder. What /proc/cpuinfo says of the clock rate, for those who want that, goes before
+/// what the driver says, as in node_exporter.
 pub(super) const COLLECTORS: &[Entry] = &[
-    cpufreq::ENTRY,
     cpu::ENTRY,
+    cpufreq::ENTRY,
     cpu_vulnerabilities::ENTRY,
     interrupts::ENTRY,
     schedstat::ENTRY,
@@ -30,7 +30,7 @@ pub(super) const COLLECTORS: &[Entry] = &[
 const FREQUENCY: Family = Family::gauge(
     "node_cpu_frequency_hertz",
     &["package", "core", "cpu"],
-    "Clock rate of the cpu: as its driver has it, else as /proc/cpuinfo has it, with package and core.",
+    "Clock rate of the cpu: as /proc/cpuinfo has it, with package and core (info = true), else as its driver has it.",
 );
 
 /// The numbers in a line of headings that names each cpu there is: `CPU0 CPU2`.

@@ -8,7 +8,7 @@ use crate::host::directory::names;
 use crate::host::gathered::Gathered;
 use crate::host::parse::{any_number, lines, number, words};
 use crate::host::readings::{Found, Parse, Readings, Value};
-use crate::host::root::{KernelFile, Root};
+use crate::host::root::{KernelFile, Root, read_once};
 use crate::host::{Builder, Collector, Entry, Error, NoOptions, Pass, if_there};
 use crate::metric::{Family, Labels};
 use musterd_kernel::btrfs::Device;
@@ -101,7 +101,9 @@ struct Btrfs {
 
 /// The file with the size of a device.
 struct Size {
+    /// As the file system is shown, and as the kernel knows it.
     uuid: String,
+    folder: String,
     device: String,
     file: KernelFile,
 }
@@ -109,9 +111,12 @@ struct Size {
 impl Collector for Btrfs {
     fn collect(&mut self, pass: &mut Pass<'_>) -> Result<(), Error> {
         let mut sizes = None;
-        let looked = self.systems.update(|uuid, path, found| {
-            look(uuid, path, found);
-            sizes.get_or_insert_with(Vec::new).extend(sizes_of(uuid, path));
+        let looked = self.systems.update(|folder, path, found| {
+            let uuid = uuid(folder, path);
+            if folder.contains('-') {
+                look(&uuid, path, found);
+            }
+            sizes.get_or_insert_with(Vec::new).extend(sizes_of(&uuid, folder, path));
         });
         if if_there(looked)?.is_none() {
             return Ok(());
@@ -132,13 +137,15 @@ impl Btrfs {
             return;
         }
         let asked = self.devices.read(buffer);
-        let is_known = |uuid: &String| self.sizes.iter().any(|size| size.uuid == *uuid);
-        for (uuid, devices) in asked.iter().filter(|(uuid, _)| is_known(uuid)) {
+        for (folder, devices) in &asked {
+            let Some(size) = self.sizes.iter().find(|size| size.folder == *folder) else {
+                continue;
+            };
             for device in devices {
-                gather(uuid, device, &mut self.gathered);
+                gather(&size.uuid, device, &mut self.gathered);
             }
         }
-        for size in self.sizes.iter_mut().filter(|size| !asked.contains_key(&size.uuid)) {
+        for size in self.sizes.iter_mut().filter(|size| !asked.contains_key(&size.folder)) {
             if let Some(sectors) = size.file.read_if_there(buffer).and_then(any_number) {
                 let labels = [("device", &*size.device), ("uuid", &*size.uuid)];
                 self.gathered.add(DEVICE, &labels, sectors * SECTOR);
@@ -166,11 +173,15 @@ fn gather(uuid: &str, device: &Device, gathered: &mut Gathered) {
     }
 }
 
-/// A file system's folder is named by its UUID; `features` lies beside it.
+/// A file system's folder is named by the UUID that its devices have now; what it was made with, which is written all
+/// over it, is the one to know it by (`btrfstune -m`).
+fn uuid(folder: &str, path: &Path) -> String {
+    let first = read_once(&path.join("metadata_uuid")).unwrap_or_default();
+    if first.is_empty() { folder.to_owned() } else { String::from_utf8_lossy(&first).into_owned() }
+}
+
+/// Not for `features`, which lies beside the file systems.
 fn look(uuid: &str, path: &Path, found: &mut Found) {
-    if !uuid.contains('-') {
-        return;
-    }
     let label = Value::read(path.join("label"));
     found.info(INFO, vec![("label", label), ("uuid", Value::Fixed(uuid.to_owned()))]);
     let own = Labels::new(&[("uuid", uuid)]);
@@ -205,11 +216,15 @@ fn look(uuid: &str, path: &Path, found: &mut Found) {
     }
 }
 
-fn sizes_of<'a>(uuid: &'a str, path: &Path) -> impl Iterator<Item = Size> + use<'a> {
+fn sizes_of<'a>(
+    uuid: &'a str,
+    folder: &'a str,
+    path: &Path,
+) -> impl Iterator<Item = Size> + use<'a> {
     let path = path.join("devices");
     names(&path).into_iter().map(move |device| {
         let file = KernelFile::new(path.join(&device).join("size")).single();
-        Size { uuid: uuid.to_owned(), device, file }
+        Size { uuid: uuid.to_owned(), folder: folder.to_owned(), device, file }
     })
 }
 
@@ -242,6 +257,22 @@ mod tests {
     use crate::exposition::{Format, encode};
     use crate::metric::Batch;
     use musterd_kernel::btrfs::Errors;
+
+    #[test]
+    fn a_file_system_is_known_by_what_it_was_made_with() {
+        let top = std::env::temp_dir().join(format!("musterd-btrfs-{}", std::process::id()));
+        let (folder, first) = ("0abb-1", "7f07-2");
+        std::fs::create_dir_all(top.join(folder)).unwrap();
+        assert_eq!(uuid(folder, &top.join(folder)), folder, "an older kernel does not say");
+        std::fs::write(top.join(folder).join("metadata_uuid"), "\n").unwrap();
+        assert_eq!(uuid(folder, &top.join(folder)), folder);
+        std::fs::write(top.join(folder).join("metadata_uuid"), format!("{first}\n")).unwrap();
+        let shown = uuid(folder, &top.join(folder));
+        std::fs::create_dir_all(top.join(folder).join("devices/sda")).unwrap();
+        let size = sizes_of(&shown, folder, &top.join(folder)).next().unwrap();
+        std::fs::remove_dir_all(&top).unwrap();
+        assert_eq!((&*shown, &*size.uuid, &*size.folder), (first, first, folder));
+    }
 
     #[test]
     fn ratios() {

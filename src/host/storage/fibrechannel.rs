@@ -3,7 +3,7 @@
 //!
 //! Must not know the disks behind them.
 
-use crate::host::parse::hexadecimal;
+use crate::host::parse::{hexadecimal, integer};
 use crate::host::readings::{Found, Readings, Value};
 use crate::host::root::Root;
 use crate::host::{Builder, Collector, Entry, Error, NoOptions, Pass};
@@ -107,13 +107,20 @@ fn look(name: &str, path: &Path, found: &mut Found) {
     found.info(0, own.into_iter().chain(TEXTS.map(text)).collect());
     let labels = Labels::new(&[("fc_host", name)]);
     for (index, (file, _)) in STATISTICS.iter().enumerate() {
-        found.parsed(index + 1, &labels, path.join("statistics").join(file), statistic);
+        let (place, folder) = (index + 1, path.join("statistics"));
+        match folder.join(file) {
+            path if path.exists() => found.parsed(place, &labels, path, statistic),
+            // An older kernel does not count it.
+            _ if folder.exists() => found.fixed(place, &labels, 0.0),
+            _ => {}
+        }
     }
 }
 
 /// All bits set: the adapter does not count it.
 fn statistic(text: &[u8]) -> Option<f64> {
-    let number = hexadecimal(text.trim_ascii().strip_prefix(b"0x")?)?;
+    let text = text.trim_ascii();
+    let number = text.strip_prefix(b"0x").map_or_else(|| integer(text), hexadecimal)?;
     (number != u64::MAX).then_some(number as f64)
 }
 
@@ -124,6 +131,6 @@ mod tests {
     #[test]
     fn statistics_that_are_not_counted() {
         let texts: [&[u8]; 4] = [b"0x13\n", b"0xffffffffffffffff\n", b"13", b"0x"];
-        assert_eq!(texts.map(statistic), [Some(19.0), None, None, None]);
+        assert_eq!(texts.map(statistic), [Some(19.0), None, Some(13.0), None]);
     }
 }

@@ -90,9 +90,10 @@ impl Array {
         if let Some(blocks) = integer(first).filter(|_| words.peek() == Some(&&b"blocks"[..])) {
             (self.blocks, self.synced) = (blocks, blocks);
             let is_active = self.state != State::Inactive;
-            // Levels without redundancy have no `[2/1]`: all of their disks must be there.
+            // Levels without redundancy have no `[2/1]`: all of their disks must be there, and count as active, as
+            // in node_exporter, until the array is gone.
             let known = words.filter_map(|word| pair(word, b'[', b']')).last();
-            let (required, active) = known.unwrap_or((disks, self.active));
+            let (required, active) = known.unwrap_or((disks, disks));
             (self.required, self.active) = if is_active { (required, active) } else { (0, 0) };
         } else if let Some((state, _)) =
             SYNC.iter().map(|(word, state)| (*state, *word)).find(|(_, word)| has_sync(line, word))
@@ -166,7 +167,7 @@ mod tests {
             only("md7 : active (read-only) raid0 sdb[2] sdd[1]\n   322560 blocks 512k chunks\n");
         assert_eq!((raid0.active, raid0.required, raid0.synced), (2, 2, 322_560));
         let failed = only("md7 : active raid0 sda1[0](F) sdb1[1]\n   9 blocks 512k chunks\n");
-        assert_eq!((failed.active, failed.required, failed.failed), (1, 2, 1));
+        assert_eq!((failed.active, failed.required, failed.failed), (2, 2, 1));
         let broken = only("md7 : broken raid0 sda1[0] sdb1[1]\n   9 blocks 512k chunks\n");
         assert_eq!((broken.state, broken.required, broken.blocks), (State::Broken, 2, 9));
         let waits =

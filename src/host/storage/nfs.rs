@@ -58,14 +58,10 @@ impl Collector for Nfs {
         let (counts, batch) = (&self.counts, &mut *pass.batch);
         batch.begin(&PACKETS);
         for (index, protocol) in [(1, "udp"), (2, "tcp")] {
-            if let Some(count) = counts.get("net", index) {
-                batch.sample(&[("protocol", protocol)], count);
-            }
+            batch.sample(&[("protocol", protocol)], counts.get_or_0("net", index));
         }
         for (key, index, family) in &NUMBERS {
-            if let Some(count) = counts.get(key, *index) {
-                batch.value(family, count);
-            }
+            batch.value(family, counts.get_or_0(key, *index));
         }
         batch.begin(&REQUESTS);
         for (key, version, methods) in VERSIONS {

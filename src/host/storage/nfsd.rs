@@ -91,16 +91,12 @@ impl Collector for Nfsd {
         self.counts.update(text, self.file.path())?;
         let (counts, batch) = (&self.counts, &mut *pass.batch);
         for (key, index, family) in &NUMBERS {
-            if let Some(count) = counts.get(key, *index) {
-                batch.value(family, count);
-            }
+            batch.value(family, counts.get_or_0(key, *index));
         }
         for family in [&PACKETS, &ERRORS] {
             batch.begin(family);
-            for (of, label, key, index, value) in LABELLED {
-                if let Some(count) = counts.get(key, index).filter(|_| of == family) {
-                    batch.sample(&[(label, value)], count);
-                }
+            for (_, label, key, index, value) in LABELLED.iter().filter(|(of, ..)| *of == family) {
+                batch.sample(&[(label, value)], counts.get_or_0(key, *index));
             }
         }
         requests(counts, batch);
@@ -122,7 +118,7 @@ fn requests(counts: &Keyed, batch: &mut Batch) {
         }
     }
     // An older kernel does not count it.
-    let count = counts.get("wdeleg_getattr", 0).unwrap_or(0.0);
+    let count = counts.get_or_0("wdeleg_getattr", 0);
     batch.sample(&[("method", "WdelegGetattr"), ("proto", "4")], count);
 }
 

@@ -94,11 +94,17 @@ fn namespace(name: &str) -> Option<u64> {
 
 fn show_namespace(device: &str, id: u64, path: &Path, found: &mut Found) {
     let id = id.to_string();
+    let ana_state = path.join("ana_state");
+    // Only where there may be several paths to it.
+    let ana_state = match ana_state.exists() {
+        true => Value::read(ana_state),
+        false => Value::Fixed("unknown".to_owned()),
+    };
     let labels = Labels::new(&[("device", device), ("nsid", &id)]);
     let info = vec![
         ("device", Value::Fixed(device.to_owned())),
         ("nsid", Value::Fixed(id)),
-        ("ana_state", Value::read(path.join("ana_state"))),
+        ("ana_state", ana_state),
     ];
     found.info(NAMESPACE_INFO, info);
     let block = read_once(&path.join("queue/logical_block_size")).ok();
@@ -112,6 +118,20 @@ fn show_namespace(device: &str, id: u64, path: &Path, found: &mut Found) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_namespace_with_one_path_has_no_state_of_it() {
+        let top = std::env::temp_dir().join(format!("musterd-nvme-{}", std::process::id()));
+        std::fs::create_dir_all(top.join("nvme0/nvme0n1")).unwrap();
+        let shown = |top: &Path| {
+            let mut nvme = Nvme { controllers: Readings::new(top.to_owned()) };
+            crate::host::one_pass::text_of(&mut nvme)
+        };
+        assert!(shown(&top).contains(r#"ana_state="unknown""#));
+        std::fs::write(top.join("nvme0/nvme0n1/ana_state"), "optimized\n").unwrap();
+        assert!(shown(&top).contains(r#"ana_state="optimized""#));
+        std::fs::remove_dir_all(&top).unwrap();
+    }
 
     #[test]
     fn namespaces() {

@@ -95,13 +95,29 @@ fn is_drive(name: &str) -> bool {
 fn drive(name: &str, path: &Path, found: &mut Found) {
     let labels = Labels::new(&[("device", name)]);
     for (place, (file, scale)) in FILES.iter().enumerate() {
-        found.file(place, &labels, path.join(file), *scale);
+        found.file_or_0(place, &labels, path.join(file), *scale);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_drive_does_not_count_is_0() {
+        let top = std::env::temp_dir().join(format!("musterd-tape-{}", std::process::id()));
+        std::fs::create_dir_all(top.join("st0/stats")).unwrap();
+        std::fs::create_dir_all(top.join("st1")).unwrap();
+        std::fs::write(top.join("st0/stats/read_byte_cnt"), "7\n").unwrap();
+        let (drives, ignored) =
+            (Readings::new(top.clone()), Pattern::try_from(String::new()).unwrap());
+        let text = crate::host::one_pass::text_of(&mut TapeStats { drives, ignored });
+        std::fs::remove_dir_all(&top).unwrap();
+        let series: Vec<_> = text.lines().filter(|line| !line.starts_with('#')).collect();
+        assert_eq!(series.len(), FILES.len(), "{text}");
+        assert!(series.iter().all(|line| line.contains("st0")), "{text}");
+        assert_eq!(series.iter().filter(|line| line.ends_with(" 7")).count(), 1, "{text}");
+    }
 
     #[test]
     fn drives() {

@@ -89,6 +89,8 @@ struct Device {
     labels: Labels,
     file: KernelFile,
     counts: Keyed,
+    /// It has not just been unmounted.
+    is_there: bool,
 }
 
 impl Collector for Xfs {
@@ -98,29 +100,24 @@ impl Collector for Xfs {
             let labels = Labels::new(&[("device", name)]);
             file.exists().then(|| {
                 let file = KernelFile::new(file).single();
-                (labels.clone(), Device { labels, file, counts: Keyed::new(KEYS) })
+                (labels.clone(), Device { labels, file, counts: Keyed::new(KEYS), is_there: true })
             })
         });
         if if_there(found)?.is_none() {
             return Ok(());
         }
         for device in self.devices.devices_mut() {
-            let Device { file, counts, .. } = &mut device.own;
-            match file.read(pass.buffer).map(|text| text.len()) {
-                // It has just been unmounted.
-                Err(Error::NoData(_)) => counts.update(b"", file.path())?,
-                length => {
-                    let text = pass.buffer.get(..length?).unwrap_or_default();
-                    counts.update(text, file.path())?;
-                }
-            }
+            let Device { file, counts, is_there, .. } = &mut device.own;
+            let length = if_there(file.read(pass.buffer).map(<[u8]>::len))?;
+            *is_there = length.is_some();
+            let text = pass.buffer.get(..length.unwrap_or_default()).unwrap_or_default();
+            counts.update(text, file.path())?;
         }
         for (key, index, family) in &NUMBERS {
             pass.batch.begin(family);
-            for device in self.devices.devices() {
-                if let Some(count) = device.own.counts.get(key, *index) {
-                    pass.batch.sample_with(&device.own.labels, count);
-                }
+            for device in self.devices.devices().filter(|device| device.own.is_there) {
+                let count = device.own.counts.get_or_0(key, *index);
+                pass.batch.sample_with(&device.own.labels, count);
             }
         }
         Ok(())

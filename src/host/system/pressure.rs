@@ -40,30 +40,30 @@ const IRQ_STALLED: Family = Family::counter(
     "Time in which interrupts kept all tasks that were not idle from running.",
 );
 
-/// One file: what its lines `some` and `full` are exposed as, and whether every kernel with
-/// pressure information has it (irq came with 6.1).
+/// One file: what its lines `some` and `full` are exposed as, and whether a kernel with pressure information may be
+/// too old for it (irq came with 6.1).
 struct Resource {
     path: &'static str,
     some: Option<&'static Family>,
     full: Option<&'static Family>,
-    required: bool,
+    is_new: bool,
 }
 
 const RESOURCES: [Resource; 4] = [
-    Resource { path: "pressure/cpu", some: Some(&CPU_WAITING), full: None, required: true },
+    Resource { path: "pressure/cpu", some: Some(&CPU_WAITING), full: None, is_new: false },
     Resource {
         path: "pressure/io",
         some: Some(&IO_WAITING),
         full: Some(&IO_STALLED),
-        required: true,
+        is_new: false,
     },
     Resource {
         path: "pressure/memory",
         some: Some(&MEMORY_WAITING),
         full: Some(&MEMORY_STALLED),
-        required: true,
+        is_new: false,
     },
-    Resource { path: "pressure/irq", some: None, full: Some(&IRQ_STALLED), required: false },
+    Resource { path: "pressure/irq", some: None, full: Some(&IRQ_STALLED), is_new: true },
 ];
 
 /// The collector's line in the list.
@@ -82,23 +82,29 @@ fn configure(options: toml::Deserializer<'_>) -> Result<Builder, toml::de::Error
 }
 
 struct Pressure {
-    /// A kernel that has no such file now will have none until it is booted anew: it is not asked
-    /// again.
+    /// A kernel that is too old for a file will be so until it is booted anew: it is not asked again.
     files: [Option<KernelFile>; RESOURCES.len()],
 }
 
 impl Collector for Pressure {
     fn collect(&mut self, pass: &mut Pass<'_>) -> Result<(), Error> {
+        let mut absent = None;
+        let mut found = false;
         for (resource, slot) in RESOURCES.iter().zip(&mut self.files) {
             let Some(file) = slot else { continue };
-            let text = match file.read(pass.buffer) {
+            let text = match file.read(pass.buffer).map_err(disabled) {
                 Ok(text) => text,
-                Err(_) if !resource.required => {
+                Err(_) if resource.is_new => {
                     *slot = None;
                     continue;
                 }
-                Err(error) => return Err(disabled(error)),
+                Err(error @ Error::NoData(_)) => {
+                    absent = Some(error);
+                    continue;
+                }
+                Err(error) => return Err(error),
             };
+            found = true;
             let stall = parse(text)?;
             for (family, micros) in [(resource.some, stall.some), (resource.full, stall.full)] {
                 if let (Some(family), Some(micros)) = (family, micros) {
@@ -106,7 +112,10 @@ impl Collector for Pressure {
                 }
             }
         }
-        Ok(())
+        match absent {
+            Some(error) if !found => Err(error),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -155,6 +164,30 @@ mod tests {
         assert_eq!(parse(text).unwrap(), Stall { some: Some(12), full: Some(34) });
         assert_eq!(parse(b"full total=5").unwrap(), Stall { some: None, full: Some(5) });
         assert_eq!(parse(b"").unwrap(), Stall::default());
+    }
+
+    #[test]
+    fn what_is_there_is_shown_without_the_rest() {
+        let top = std::env::temp_dir().join(format!("musterd-pressure-{}", std::process::id()));
+        std::fs::create_dir_all(&top).unwrap();
+        let files = RESOURCES.each_ref().map(|resource| {
+            let name = resource.path.trim_start_matches("pressure/");
+            Some(KernelFile::new(top.join(name)).single())
+        });
+        let mut pressure = Pressure { files };
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(9);
+        let (mut batch, buffer) = (crate::metric::Batch::new(), &mut Vec::new());
+        let none = pressure.collect(&mut Pass { batch: &mut batch, buffer, deadline });
+        assert!(matches!(none, Err(Error::NoData(_))));
+        std::fs::write(top.join("memory"), "some total=3000000\nfull total=4000000\n").unwrap();
+        let text = crate::host::one_pass::text_of(&mut pressure);
+        std::fs::remove_dir_all(&top).unwrap();
+        let shown: Vec<_> = text.lines().filter(|line| !line.starts_with('#')).collect();
+        let wanted = [
+            "node_pressure_memory_waiting_seconds_total 3",
+            "node_pressure_memory_stalled_seconds_total 4",
+        ];
+        assert_eq!(shown, wanted);
     }
 
     #[test]
