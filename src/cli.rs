@@ -23,6 +23,7 @@ const IN_TROUBLE: u8 = 2;
 /// of the agents.
 #[derive(Debug, Parser)]
 #[command(name = "musterd", version, about, arg_required_else_help = true)]
+#[command(after_help = "A command line that is wrong exits with 64, whatever the command.")]
 pub struct Cli {
     #[command(subcommand)]
     command: Command,

@@ -221,6 +221,9 @@ fn doctor_finds_what_is_wrong_and_says_what_to_do() {
 
 #[test]
 fn a_wrong_command_line_has_an_exit_status_of_its_own() {
+    let run = |arguments: &[&str]| {
+        Command::new(env!("CARGO_BIN_EXE_musterd")).args(arguments).output().unwrap()
+    };
     for (arguments, said) in [
         (&["status", "--bogus"][..], "unexpected argument '--bogus'"),
         (&["status", "--server", "here"], "wanted ADDRESS:PORT"),
@@ -228,14 +231,11 @@ fn a_wrong_command_line_has_an_exit_status_of_its_own() {
         (&["report", "--agent", "a", "--status", "error", "--seconds", "-1"], "at least 0"),
         (&[], "Usage: musterd"),
     ] {
-        let program = Command::new(env!("CARGO_BIN_EXE_musterd")).args(arguments).output().unwrap();
+        let program = run(arguments);
         let error = String::from_utf8(program.stderr).unwrap();
         assert!(error.contains(said), "{arguments:?}: {error}");
         assert_eq!(program.status.code(), Some(64), "{arguments:?}");
     }
-    let run = |arguments: &[&str]| {
-        Command::new(env!("CARGO_BIN_EXE_musterd")).args(arguments).output().unwrap()
-    };
     assert!(run(&["--version"]).status.success() && run(&["help", "status"]).status.success());
     let none = run(&["import", "node-exporter"]);
     assert!(!none.status.success() && String::from_utf8_lossy(&none.stderr).contains("--file"));

@@ -104,11 +104,9 @@ impl Found {
         }
     }
 
-    /// A file with a number, of a device that has all of the kind: 0 where it lacks this one.
-    pub(super) fn file_or_0(&mut self, place: usize, labels: &Labels, path: PathBuf, scale: f64) {
-        if path.exists() {
-            self.file(place, labels, path, scale);
-        } else if path.parent().is_some_and(Path::exists) {
+    /// 0 for a file that is not there, where others of its folder are: an older kernel does not count it.
+    pub(super) fn absent_is_0(&mut self, place: usize, labels: &Labels, path: &Path) {
+        if !path.exists() && path.parent().is_some_and(Path::exists) {
             self.fixed(place, labels, 0.0);
         }
     }

@@ -107,13 +107,9 @@ fn look(name: &str, path: &Path, found: &mut Found) {
     found.info(0, own.into_iter().chain(TEXTS.map(text)).collect());
     let labels = Labels::new(&[("fc_host", name)]);
     for (index, (file, _)) in STATISTICS.iter().enumerate() {
-        let (place, folder) = (index + 1, path.join("statistics"));
-        match folder.join(file) {
-            path if path.exists() => found.parsed(place, &labels, path, statistic),
-            // An older kernel does not count it.
-            _ if folder.exists() => found.fixed(place, &labels, 0.0),
-            _ => {}
-        }
+        let path = path.join("statistics").join(file);
+        found.absent_is_0(index + 1, &labels, &path);
+        found.parsed(index + 1, &labels, path, statistic);
     }
 }
 

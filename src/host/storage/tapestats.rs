@@ -95,7 +95,9 @@ fn is_drive(name: &str) -> bool {
 fn drive(name: &str, path: &Path, found: &mut Found) {
     let labels = Labels::new(&[("device", name)]);
     for (place, (file, scale)) in FILES.iter().enumerate() {
-        found.file_or_0(place, &labels, path.join(file), *scale);
+        let path = path.join(file);
+        found.absent_is_0(place, &labels, &path);
+        found.file(place, &labels, path, *scale);
     }
 }
 
