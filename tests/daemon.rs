@@ -239,7 +239,7 @@ fn a_reload_takes_what_is_good_and_keeps_the_old_for_what_is_bad() {
     node.configure("host.collectors.uname.enabled = 'maybe'");
     node.signal("HUP");
     node.until_logged("configuration not taken, the old one stays");
-    assert!(node.log().contains("musterd.toml:5:"), "{}", node.log());
+    assert!(node.log().contains("musterd.toml:6:"), "{}", node.log());
     let metrics = node.metrics();
     let reloads = |result: &str| metrics.sum("musterd_config_reloads_total", &[result]);
     assert_eq!((reloads("success"), reloads("failure")), (Some(1.0), Some(1.0)));

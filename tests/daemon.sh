@@ -44,7 +44,8 @@ answers() {
     return 1
 }
 
-# start_musterd - its pid in $pid, its address in $musterd_url, its socket in $MUSTERD_SOCKET.
+# start_musterd - its pid in $pid, its address in $musterd_url, its socket in $MUSTERD_SOCKET. How full the
+# machine is does not make it unhealthy.
 start_musterd() {
     if [ ! -x "$musterd" ]; then (cd "$top" && cargo build --release --locked --quiet); fi
     musterd_url=http://127.0.0.1:$(free_port)
@@ -58,6 +59,9 @@ run = "$scratch/run"
 state = "$scratch/state"
 [agents]
 socket = "$MUSTERD_SOCKET"
+[health]
+memory_unhealthy = 100
+disk_unhealthy = 100
 TOML
     start musterd "$musterd" run --config "$scratch/musterd.toml"
     answers "$musterd_url/-/healthy"

@@ -133,7 +133,7 @@ class Proxy(unittest.TestCase):
             self.assertEqual(get(path)[0], 403)
             self.assertEqual(get(path, "stranger")[0], 400)
             status, _, body = get(path, "prometheus")
-            self.assertEqual(status, 200)
+            self.assertEqual(status, 200, body)
             self.assertIn(word, body)
 
     def test_probes_are_for_all(self):

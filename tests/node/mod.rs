@@ -59,13 +59,15 @@ impl Node {
         Self { folder, address, environment: vec![], child: None, log: Arc::default() }
     }
 
+    /// Its settings, and `more`. How full the machine is does not make it unhealthy.
     pub fn configure(&self, more: &str) {
         let folder = self.folder.0.display();
         let address = self.address;
         let text = format!(
             "http.listen = ['{address}']\n\
              paths.run = '{folder}/run'\npaths.state = '{folder}/state'\n\
-             agents.socket = '{folder}/agent.sock'\n{more}"
+             agents.socket = '{folder}/agent.sock'\n\
+             health = {{ memory_unhealthy = 100, disk_unhealthy = 100 }}\n{more}"
         );
         fs::write(self.config(), text).unwrap();
     }
