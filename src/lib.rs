@@ -8,6 +8,7 @@
 //! - [`units`]: how the configuration writes lengths of time and sizes.
 //! - [`names`]: what an agent may be called.
 //! - [`accounts`]: users and groups by name.
+//! - [`cgroup`]: which unit of systemd's a process belongs to.
 //! - [`clock`]: the one clock of ledgers, agents and the daemon.
 //!
 //! From the kernel to an answer:
@@ -45,6 +46,7 @@
 
 pub mod accounts;
 pub mod agent;
+pub mod cgroup;
 pub mod cli;
 pub mod clock;
 pub mod config;

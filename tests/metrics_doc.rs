@@ -49,6 +49,7 @@ fn page() -> String {
     table("What their processes use:", process::AGENT_FAMILIES, &mut out);
     out += "\n## Processes\n";
     table("Groups of processes (`[processes]`):", process::FAMILIES, &mut out);
+    table("Their threads (`threads = true`):", process::THREAD_FAMILIES, &mut out);
     out += "\n## The host\n";
     for entry in host::collectors() {
         let on = if is_on(&defaults, entry.name) { "on" } else { "off" };
@@ -84,6 +85,7 @@ fn the_page_is_what_the_tables_say() {
 fn every_family_says_what_it_is() {
     let all = host::collectors().flat_map(|entry| entry.families.iter());
     let all = all.chain(agent::export::FAMILIES).chain(process::FAMILIES);
+    let all = all.chain(process::THREAD_FAMILIES);
     for Family { name, help, .. } in all.chain(process::AGENT_FAMILIES).chain(instruments::FAMILIES)
     {
         assert!(help.ends_with('.') && help.len() > 4, "{name}: {help:?}");

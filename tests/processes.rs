@@ -5,7 +5,7 @@
 use musterd::host::root::Root;
 use musterd::host::{Error, Pass};
 use musterd::metric::{Batch, Point};
-use musterd::process::{AGENT_FAMILIES, AgentRoot, FAMILIES, Options, Processes};
+use musterd::process::{AGENT_FAMILIES, AgentRoot, FAMILIES, Options, Processes, THREAD_FAMILIES};
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::{Child, Command};
 use std::sync::Arc;
@@ -68,9 +68,9 @@ fn the_fixture_is_read_in_full() {
         ("memory_bytes", ",memtype=\"virtual\"", 6_144_000.0),
         ("memory_bytes", ",memtype=\"swapped\"", 4096.0),
         ("num_threads", "", 4.0),
-        ("states", ",state=\"Running\"", 1.0),
+        ("states", ",state=\"Running\"", 2.0),
         ("states", ",state=\"Sleeping\"", 1.0),
-        ("states", ",state=\"Waiting\"", 0.0),
+        ("states", ",state=\"Waiting\"", 1.0),
         ("states", ",state=\"Zombie\"", 0.0),
         ("states", ",state=\"Other\"", 0.0),
         ("open_filedesc", "", 6.0),
@@ -126,10 +126,100 @@ fn rules_are_tried_on_the_command_line() {
 }
 
 #[test]
+fn a_name_is_filled_by_each_process() {
+    let mut ruled = fixture(
+        "groups = [{ name = '{exe_base}/{mode}/{user}/{unit}{cgroup}', \
+         cmdline = 'ledgerd (?P<mode>[a-z-]+)$' }]",
+    );
+    let values = collect(&mut ruled, &[], true).unwrap();
+    for name in [
+        "ledgerd/--fore/root/ledgerd.service/system.slice/ledgerd.service",
+        "ledgerd/worker/4294967290/ledgerd.service/system.slice/ledgerd.service/inner",
+    ] {
+        let labels = format!("groupname=\"{name}\"");
+        assert_eq!(group(&values, "num_procs", &labels), Some(1.0), "{name}");
+    }
+}
+
+#[test]
+fn only_what_rules_take_and_their_children_can_be_in_groups() {
+    let rules = "groups = [{ name = 'books', cmdline = '--fore' }]\nothers = false\n";
+    let count = |more: &str| {
+        let values = collect(&mut fixture(&format!("{rules}{more}")), &[], true).unwrap();
+        let groups = values.keys().filter(|key| key.contains("_num_procs{")).count();
+        assert_eq!(groups, 1);
+        group(&values, "num_procs", "groupname=\"books\"")
+    };
+    assert_eq!(count("children = false"), Some(1.0));
+    assert_eq!(count("children = true"), Some(2.0));
+}
+
+#[test]
+fn threads_are_counted_by_name() {
+    let ticks = rustix::param::clock_ticks_per_second() as f64;
+    let values = collect(&mut fixture("threads = true"), &[], true).unwrap();
+    for (family, labels, value) in [
+        ("thread_count", r#",threadname="ledgerd""#, 2.0),
+        ("thread_count", r#",threadname="flusher""#, 2.0),
+        ("thread_cpu_seconds_total", r#",mode="user",threadname="flusher""#, 200.0 / ticks),
+        ("thread_cpu_seconds_total", r#",mode="system",threadname="flusher""#, 100.0 / ticks),
+        ("thread_io_bytes_total", r#",iomode="read",threadname="flusher""#, 4000.0),
+        ("thread_io_bytes_total", r#",iomode="write",threadname="flusher""#, 8000.0),
+        ("thread_minor_page_faults_total", r#",threadname="flusher""#, 20.0),
+        ("thread_major_page_faults_total", r#",threadname="flusher""#, 3.0),
+        ("threads_wchan", r#",wchan="folio_wait_bit""#, 1.0),
+        ("threads_wchan", r#",wchan="do_epoll_wait""#, 1.0),
+        // As they are without threads.
+        ("num_threads", "", 4.0),
+        ("cpu_seconds_total", r#",mode="user""#, 750.0 / ticks),
+    ] {
+        let labels = format!("groupname=\"ledgerd\"{labels}");
+        assert_eq!(group(&values, family, &labels), Some(value), "{family}{{{labels}}}");
+    }
+    for (kind, value) in [("voluntary", 30.0), ("nonvoluntary", 3.0)] {
+        let labels =
+            format!("groupname=\"ledgerd\",ctxswitchtype=\"{kind}\",threadname=\"flusher\"");
+        assert_eq!(group(&values, "thread_context_switches_total", &labels), Some(value));
+        let labels = format!("groupname=\"ledgerd\",ctxswitchtype=\"{kind}\"");
+        let all = group(
+            &collect(&mut fixture(""), &[], true).unwrap(),
+            "context_switches_total",
+            &labels,
+        );
+        assert_eq!(group(&values, "context_switches_total", &labels), all);
+    }
+    assert_eq!(group(&values, "threads_wchan", r#"groupname="ledgerd",wchan="0""#), None);
+    let mut bounded = fixture("threads = true\nmax_thread_names = 1");
+    let values = collect(&mut bounded, &[], true).unwrap();
+    let names: BTreeSet<_> = values
+        .keys()
+        .filter_map(|key| key.split_once("threadname="))
+        .map(|(_, name)| name)
+        .collect();
+    assert_eq!(names.len(), 2, "{names:?}");
+    assert_eq!(values[r#"musterd_process_overflow_total{limit="max_thread_names"}"#], 2.0);
+}
+
+#[test]
+fn memory_that_is_shared_is_divided_by_who_share_it() {
+    let values = collect(&mut fixture("proportional_memory = true"), &[], true).unwrap();
+    let memory = |memtype: &str| {
+        let labels = format!("groupname=\"ledgerd\",memtype=\"{memtype}\"");
+        group(&values, "memory_bytes", &labels)
+    };
+    assert_eq!(memory("proportionalResident"), Some(400.0 * 1024.0));
+    assert_eq!(memory("proportionalSwapped"), Some(2048.0));
+    let hidden = r#"groupname="a b) (c",memtype="proportionalResident""#;
+    assert_eq!(group(&values, "memory_bytes", hidden), None);
+    assert_eq!(values.iter().filter(|(key, _)| key.contains("proportional")).count(), 2);
+}
+
+#[test]
 fn every_sample_is_of_a_declared_family_and_labels() {
     let agents = [AgentRoot { name: "books".into(), pid: 71, start_time: Some(3000) }];
-    let values = collect(&mut fixture(""), &agents, true).unwrap();
-    let declared: Vec<_> = FAMILIES.iter().chain(AGENT_FAMILIES).collect();
+    let mut whole = fixture("threads = true\nproportional_memory = true");
+    let values = collect(&mut whole, &agents, true).unwrap();
+    let declared: Vec<_> = FAMILIES.iter().chain(THREAD_FAMILIES).chain(AGENT_FAMILIES).collect();
     let mut seen = BTreeSet::new();
     for key in values.keys() {
         let (name, labels) = key.trim_end_matches('}').split_once('{').unwrap();

@@ -7,9 +7,6 @@ use serde::Deserialize;
 use std::fmt;
 use std::path::PathBuf;
 
-/// What may have processes, besides slices.
-const UNIT_KINDS: [&str; 5] = [".service", ".scope", ".socket", ".mount", ".swap"];
-
 /// A rule: it admits a peer of whom all its conditions hold. It has at least one.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(try_from = "Conditions")]
@@ -114,24 +111,6 @@ impl fmt::Display for Identity {
     }
 }
 
-/// The system's unit that a process belongs to, by `/proc/<pid>/cgroup` (cgroups(7)): the first
-/// part of its path that is no slice, as systemd.unit(5) lays them out. What lies below is the
-/// unit's own: a user's service is of the unit `user@1000.service`, whatever the user has named it.
-#[must_use]
-pub fn unit_of(cgroup: &str) -> Option<&str> {
-    cgroup.lines().filter_map(path_of).find_map(|path| {
-        let first = path.split('/').skip(1).find(|part| !part.ends_with(".slice"))?;
-        UNIT_KINDS.iter().any(|kind| first.ends_with(kind)).then_some(first)
-    })
-}
-
-/// The path in a line, if systemd lays that hierarchy out: version 2, or its own of version 1.
-fn path_of(line: &str) -> Option<&str> {
-    let (_number, rest) = line.split_once(':')?;
-    let (hierarchy, path) = rest.split_once(':')?;
-    ["", "name=systemd"].contains(&hierarchy).then_some(path)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -207,30 +186,6 @@ mod tests {
         ] {
             let error = rules(text).unwrap_err();
             assert!(error.contains(words), "{text}: {error}");
-        }
-    }
-
-    #[test]
-    fn units_are_the_systems_own() {
-        for (cgroup, unit) in [
-            ("0::/system.slice/billing.service\n", Some("billing.service")),
-            ("0::/a.slice/a-b.slice/x@1.service/inner/y.service\n", Some("x@1.service")),
-            ("0::/init.scope\n", Some("init.scope")),
-            (
-                "0::/user.slice/user-7.slice/user@7.service/app.slice/billing.service\n",
-                Some("user@7.service"),
-            ),
-            (
-                "3:cpu:/x.service\n1:name=systemd:/system.slice/old.service\n0::/\n",
-                Some("old.service"),
-            ),
-            ("0::/docker/0123.service/x.service\n", None),
-            ("0::/../billing.service\n", None),
-            ("0::billing.service", None),
-            ("0:/system.slice/a.service\n", None),
-            ("\n::\n:", None),
-        ] {
-            assert_eq!(unit_of(cgroup), unit, "{cgroup:?}");
         }
     }
 }

@@ -190,7 +190,8 @@ mod tests {
     fn every_family_of_the_daemon_is_reserved() {
         let host = host::collectors().flat_map(|entry| entry.families.iter());
         let agents = agent::export::FAMILIES.iter().chain(process::AGENT_FAMILIES);
-        let rest = process::FAMILIES.iter().chain(&sampler::FAMILIES).chain(instruments::FAMILIES);
+        let groups = process::FAMILIES.iter().chain(process::THREAD_FAMILIES);
+        let rest = groups.chain(&sampler::FAMILIES).chain(instruments::FAMILIES);
         let all = host.chain(agents).chain(rest).chain(process::own::FAMILIES);
         for family in all {
             for ending in ["", "_bucket", "_sum", "_count", "_total", "_created", "_info"] {

@@ -2,7 +2,8 @@
 //!
 //! Must not believe anything that a peer says.
 
-use super::allow::{Identity, unit_of};
+use super::allow::Identity;
+use crate::cgroup::unit_of;
 use crate::proc_stat;
 use crate::{accounts, pidfd};
 use nix::sys::socket::{getsockopt, sockopt};

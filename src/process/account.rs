@@ -47,7 +47,8 @@ fn growth(now: Pair, before: Pair) -> Pair {
     [a.saturating_sub(c), b.saturating_sub(d)]
 }
 
-fn sum(left: Pair, right: Pair) -> Pair {
+/// The sums of each.
+pub(super) fn sum(left: Pair, right: Pair) -> Pair {
     let ([a, b], [c, d]) = (left, right);
     [a.saturating_add(c), b.saturating_add(d)]
 }
@@ -60,10 +61,50 @@ fn add_known<T>(left: Option<T>, right: Option<T>, add: fn(T, T) -> T) -> Option
     }
 }
 
+/// How many threads are in each state.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct States {
+    pub(super) running: u64,
+    pub(super) sleeping: u64,
+    pub(super) waiting: u64,
+    pub(super) zombie: u64,
+    pub(super) other: u64,
+}
+
+impl States {
+    /// Of one thread.
+    pub(super) fn of(state: State) -> Self {
+        let mut states = Self::default();
+        states.add(state);
+        states
+    }
+
+    /// One thread more.
+    pub(super) fn add(&mut self, state: State) {
+        *match state {
+            State::Running => &mut self.running,
+            State::Sleeping => &mut self.sleeping,
+            State::Waiting => &mut self.waiting,
+            State::Zombie => &mut self.zombie,
+            State::Other => &mut self.other,
+        } += 1;
+    }
+
+    fn add_all(&mut self, more: Self) {
+        self.running += more.running;
+        self.sleeping += more.sleeping;
+        self.waiting += more.waiting;
+        self.zombie += more.zombie;
+        self.other += more.other;
+    }
+}
+
 /// One process as it was read at one scan.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Reading {
     pub(super) stat: Stat,
+    /// Of all threads that were read; else of the main thread.
+    pub(super) states: States,
     pub(super) swapped_bytes: Option<u64>,
     /// Voluntary and involuntary context switches of all threads.
     pub(super) switches: Option<Pair>,
@@ -71,9 +112,25 @@ pub(super) struct Reading {
     pub(super) io: Option<Pair>,
     pub(super) open_fds: Option<u64>,
     pub(super) fd_limit: Option<u64>,
+    /// Bytes in memory and swapped out, of which each page is divided by those who share it.
+    pub(super) proportional: Option<Pair>,
 }
 
 impl Reading {
+    /// With nothing but what `stat` has.
+    pub(super) fn of(stat: Stat) -> Self {
+        Self {
+            stat,
+            states: States::of(stat.state),
+            swapped_bytes: None,
+            switches: None,
+            io: None,
+            open_fds: None,
+            fd_limit: None,
+            proportional: None,
+        }
+    }
+
     fn counters(&self) -> Counters {
         Counters {
             cpu_ticks: self.stat.cpu_ticks,
@@ -82,16 +139,6 @@ impl Reading {
             io: self.io,
         }
     }
-}
-
-/// How many processes are in each state.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct States {
-    pub(super) running: u64,
-    pub(super) sleeping: u64,
-    pub(super) waiting: u64,
-    pub(super) zombie: u64,
-    pub(super) other: u64,
 }
 
 /// What the members hold at this scan. What could be read of no member is `None`.
@@ -106,6 +153,8 @@ pub(super) struct Holdings {
     pub(super) open_fds: Option<u64>,
     /// The highest share of its limit of open files that any member has used.
     pub(super) worst_fd_ratio: Option<f64>,
+    /// Bytes in memory and swapped out, of which each page is divided by those who share it.
+    pub(super) proportional: Option<Pair>,
     /// Clock ticks from boot to the start of the oldest member.
     pub(super) oldest_start: Option<u64>,
 }
@@ -115,14 +164,7 @@ impl Holdings {
         let stat = &process.stat;
         self.processes += 1;
         self.threads = self.threads.saturating_add(stat.threads);
-        let state = match stat.state {
-            State::Running => &mut self.states.running,
-            State::Sleeping => &mut self.states.sleeping,
-            State::Waiting => &mut self.states.waiting,
-            State::Zombie => &mut self.states.zombie,
-            State::Other => &mut self.states.other,
-        };
-        *state += 1;
+        self.states.add_all(process.states);
         self.resident_pages = self.resident_pages.saturating_add(stat.resident_pages);
         self.virtual_bytes = self.virtual_bytes.saturating_add(stat.virtual_bytes);
         self.swapped_bytes =
@@ -133,6 +175,7 @@ impl Holdings {
             _ => None,
         };
         self.worst_fd_ratio = add_known(self.worst_fd_ratio, ratio, f64::max);
+        self.proportional = add_known(self.proportional, process.proportional, sum);
         self.oldest_start = add_known(self.oldest_start, Some(stat.start_ticks), u64::min);
     }
 }
@@ -143,6 +186,8 @@ pub(super) struct Account {
     pub(super) name: String,
     pub(super) used: Counters,
     pub(super) held: Holdings,
+    /// Of its members' threads, by their names, where threads are counted.
+    pub(super) threads: Accounts,
 }
 
 /// How much of a process has been counted, wherever that went.
@@ -194,8 +239,8 @@ impl Accounts {
         if index >= limit {
             return None;
         }
-        let account =
-            Account { name: name.to_owned(), used: Counters::default(), held: Holdings::default() };
+        let (used, held, threads) = Default::default();
+        let account = Account { name: name.to_owned(), used, held, threads };
         self.by_name.insert(account.name.clone(), index);
         self.list.push(account);
         Some(index)
@@ -205,6 +250,7 @@ impl Accounts {
     pub(super) fn begin(&mut self) {
         for account in &mut self.list {
             account.held = Holdings::default();
+            account.threads.begin();
         }
     }
 }

@@ -21,14 +21,15 @@ const CPU: Family = Family::counter(
 const MEMORY: Family = Family::gauge(
     "namedprocess_namegroup_memory_bytes",
     &["groupname", "memtype"],
-    "Memory of the group's members by type; pages that they share are counted in each.",
+    "Memory of the group's members by type; pages that they share are counted in each, and with \
+     proportional_memory in proportional types each for its part.",
 );
 const NUM_THREADS: Family =
     Family::gauge("namedprocess_namegroup_num_threads", GROUP, "Threads of the group's members.");
 const STATES: Family = Family::gauge(
     "namedprocess_namegroup_states",
     &["groupname", "state"],
-    "Members of the group by the state that they are in.",
+    "Threads of the group's members by the state that they are in.",
 );
 const OPEN_FILEDESC: Family = Family::gauge(
     "namedprocess_namegroup_open_filedesc",
@@ -88,8 +89,9 @@ const SCRAPE_PROCREAD_ERRORS: Family = Family::counter(
 const OVERFLOW: Family = Family::counter(
     "musterd_process_overflow_total",
     &["limit"],
-    "Times that a process was left out of its group (max_groups), a process was not read \
-     (max_processes) or an agent's process tree was not counted (agents), as there were too many.",
+    "Times that a process was left out of its group (max_groups), a thread was not counted by its \
+     name (max_thread_names), a process was not read (max_processes) or an agent's process tree was \
+     not counted (agents), as there were too many.",
 );
 
 const AGENT_CPU: Family = Family::counter(
@@ -181,6 +183,7 @@ pub(super) struct Troubles {
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Overflow {
     pub(super) groups: u64,
+    pub(super) thread_names: u64,
     pub(super) processes: u64,
     pub(super) agents: u64,
 }
@@ -249,29 +252,45 @@ fn several<const N: usize>(
     }
 }
 
-fn cpu(account: &Account, units: &Units) -> [(&'static str, Option<f64>); 2] {
+pub(super) fn cpu(account: &Account, units: &Units) -> [(&'static str, Option<f64>); 2] {
     let [user, system] = account.used.cpu_ticks.map(|ticks| Some(ticks as f64 / units.ticks));
     [("user", user), ("system", system)]
 }
 
-fn first([value, _]: [u64; 2]) -> f64 {
+pub(super) fn switches(account: &Account) -> [(&'static str, Option<f64>); 2] {
+    let switches = account.used.switches;
+    [("voluntary", switches.map(first)), ("nonvoluntary", switches.map(second))]
+}
+
+pub(super) fn first([value, _]: [u64; 2]) -> f64 {
     value as f64
 }
 
-fn second([_, value]: [u64; 2]) -> f64 {
+pub(super) fn second([_, value]: [u64; 2]) -> f64 {
     value as f64
 }
 
-/// Emits the groups.
-pub(super) fn emit_groups(batch: &mut Batch, groups: &[Account], units: &Units) {
+/// Emits the groups; with `proportional` the parts of shared memory, too.
+pub(super) fn emit_groups(
+    batch: &mut Batch,
+    groups: &[Account],
+    units: &Units,
+    proportional: bool,
+) {
     one(batch, &NUM_PROCS, groups, |group| Some(group.held.processes as f64));
     several(batch, &CPU, ["groupname", "mode"], groups, |group| cpu(group, units));
     several(batch, &MEMORY, ["groupname", "memtype"], groups, |Account { held, .. }| {
         let swapped = held.swapped_bytes.map(|bytes| bytes as f64);
+        let part = |of: fn([u64; 2]) -> f64| {
+            let measured = or_zero_if_empty(held, held.proportional.map(of));
+            if proportional { measured } else { None }
+        };
         [
             ("resident", Some(units.resident(held))),
             ("virtual", Some(held.virtual_bytes as f64)),
             ("swapped", or_zero_if_empty(held, swapped)),
+            ("proportionalResident", part(first)),
+            ("proportionalSwapped", part(second)),
         ]
     });
     one(batch, &NUM_THREADS, groups, |group| Some(group.held.threads as f64));
@@ -295,10 +314,7 @@ pub(super) fn emit_groups(batch: &mut Batch, groups: &[Account], units: &Units) 
     one(batch, &OLDEST_START, groups, |group| units.oldest_start(&group.held));
     one(batch, &MAJOR_FAULTS, groups, |group| Some(second(group.used.faults)));
     one(batch, &MINOR_FAULTS, groups, |group| Some(first(group.used.faults)));
-    several(batch, &CONTEXT_SWITCHES, ["groupname", "ctxswitchtype"], groups, |group| {
-        let switches = group.used.switches;
-        [("voluntary", switches.map(first)), ("nonvoluntary", switches.map(second))]
-    });
+    several(batch, &CONTEXT_SWITCHES, ["groupname", "ctxswitchtype"], groups, switches);
 }
 
 /// Emits what went wrong while groups were counted.
@@ -312,6 +328,7 @@ pub(super) fn emit_troubles(batch: &mut Batch, troubles: &Troubles) {
 pub(super) fn emit_overflow(batch: &mut Batch, overflow: &Overflow) {
     batch.begin(&OVERFLOW);
     batch.sample(&[("limit", "max_groups")], overflow.groups as f64);
+    batch.sample(&[("limit", "max_thread_names")], overflow.thread_names as f64);
     batch.sample(&[("limit", "max_processes")], overflow.processes as f64);
     batch.sample(&[("limit", "agents")], overflow.agents as f64);
 }

@@ -2,18 +2,25 @@
 //! of each agent.
 //!
 //! In reading order: `stat` parses what the kernel writes about a process, `scan` reads it,
-//! `table` knows processes from scan to scan, `account` makes counters that never go backwards,
-//! `group` names groups, `families` emits; [`own`] is the daemon's own `process_*`.
+//! `table` knows processes from scan to scan, `account` makes counters that never go backwards;
+//! `rule` takes processes for groups, `name` names these, `identity` is what both ask of a process,
+//! `group` holds them, `threads` what their threads have used;
+//! `families` and `thread_families` emit; [`own`] is the daemon's own `process_*`.
 //!
 //! This room must not know what an agent is beyond its name and first process, nor about formats.
 
 mod account;
 mod families;
 mod group;
+mod identity;
+mod name;
 pub mod own;
+mod rule;
 mod scan;
 mod stat;
 mod table;
+mod thread_families;
+mod threads;
 
 #[cfg(test)]
 mod scenarios;
@@ -24,12 +31,15 @@ use account::Accounts;
 pub use families::{AGENT_FAMILIES, FAMILIES};
 use families::{Overflow, Troubles, Units};
 use group::Groups;
-pub use group::{Pattern, Rule};
+use identity::Identity;
+pub use rule::Rule;
 use rustix::time::{ClockId, clock_gettime};
-use scan::{Proc, Scanner, is_gone};
+use scan::{Extent, Proc, Scanner, is_gone};
 use serde::Deserialize;
 use std::sync::Arc;
-use table::{Table, Top};
+use table::{Place, Rest, Table, Top};
+pub use thread_families::THREAD_FAMILIES;
+use threads::{Thread, Threads};
 
 /// Every this many scans, what hardly ever changes is read again: limits of open files, each
 /// process's at a scan of its own, and the boot time, which moves when the clock is set.
@@ -47,11 +57,22 @@ pub struct Options {
     /// `other`.
     pub max_groups: usize,
     /// How many processes are read at each scan: those with the lowest pids. As many threads are
-    /// read, for the context switches of processes that have several.
+    /// read, for the context switches of processes that have several, and for `threads`.
     pub max_processes: usize,
-    /// Rules that name a process's group, tried in order. Where none applies, the group has the
-    /// name of the command.
+    /// Rules that name a process's group, tried in order.
     pub groups: Vec<Rule>,
+    /// Whether a process that no rule takes is in the group of the nearest ancestor that one takes.
+    pub children: bool,
+    /// Whether a process that is in no group yet is in that with the name of its command; else it
+    /// is in none.
+    pub others: bool,
+    /// Whether what a group's threads have used is exported by their names.
+    pub threads: bool,
+    /// How many names of threads there may be, in all groups together. Threads that find no place are
+    /// counted under the name `other`.
+    pub max_thread_names: usize,
+    /// Whether memory is exported in which each page is divided by the processes that share it.
+    pub proportional_memory: bool,
 }
 
 /// The first process of an agent, whose descendants are counted with it.
@@ -73,6 +94,9 @@ pub struct Processes {
     scanner: Scanner,
     table: Table,
     groups: Groups,
+    threads: Threads,
+    /// The threads that a scan has met.
+    met: Vec<Thread>,
     agents: Accounts,
     boot: KernelFile,
     units: Units,
@@ -103,6 +127,8 @@ impl Processes {
             scanner: Scanner::new(root.procfs.clone()),
             table: Table::default(),
             groups: Groups::new(options.groups.clone(), options.max_groups),
+            threads: Threads::new(options.max_thread_names),
+            met: Vec::new(),
             agents: Accounts::default(),
             boot: root.proc("stat"),
             units: Units {
@@ -143,11 +169,21 @@ impl Processes {
             self.agents.begin();
         }
         if groups {
-            families::emit_groups(pass.batch, self.groups.accounts.list(), &self.units);
+            let groups = self.groups.accounts.list();
+            families::emit_groups(
+                pass.batch,
+                groups,
+                &self.units,
+                self.options.proportional_memory,
+            );
+            if self.options.threads {
+                thread_families::emit(pass.batch, groups, &self.threads, &self.units);
+            }
             families::emit_troubles(pass.batch, &self.troubles);
         }
         families::emit_agents(pass.batch, self.agents.list(), &self.units);
         self.overflow.groups = self.groups.overflowed;
+        self.overflow.thread_names = self.threads.overflowed;
         families::emit_overflow(pass.batch, &self.overflow);
         Ok(())
     }
@@ -166,6 +202,7 @@ impl Processes {
 
     fn scan(&mut self, groups: bool, buffer: &mut Vec<u8>) -> Result<(), Error> {
         let began = self.ticks_since_boot();
+        self.met.clear();
         self.table.begin();
         if self.units.boot.is_none() || self.table.scan().is_multiple_of(RARELY) {
             let text = self.boot.read_if_there(buffer);
@@ -177,7 +214,12 @@ impl Processes {
         scanned?;
         self.table.count_agents(&mut self.agents);
         if groups {
-            self.table.count_groups(&mut self.groups.accounts, began);
+            let Options { children, others, .. } = self.options;
+            self.table.settle(&self.pids, Rest { children, others }, &mut self.groups);
+            let last = self.table.count_groups(&mut self.groups.accounts, began);
+            let (scan, table) = (self.table.scan(), &self.table);
+            let group_of = |pid| table.group_of(pid);
+            self.threads.count(&self.met, scan, last, &mut self.groups.accounts, group_of);
         }
         self.table.end();
         self.tell_denied();
@@ -243,18 +285,22 @@ impl Processes {
             return Ok(());
         }
         let in_group = depth == Depth::Group;
-        let mut reading = self.scanner.read_rest(&folder, stat, in_group, buffer)?;
+        let Options { threads, proportional_memory: proportional, .. } = self.options;
+        let extent = in_group
+            .then(|| Extent { threads: threads.then_some((pid, &mut self.met)), proportional });
+        let mut reading = self.scanner.read_rest(&folder, stat, extent, buffer)?;
         let partial = reading.io.is_none() || reading.open_fds.is_none();
-        let partial = partial || in_group && reading.switches.is_none();
+        let lacks = reading.switches.is_none() || proportional && reading.proportional.is_none();
+        let partial = partial || in_group && lacks;
         self.troubles.partial += u64::from(partial);
         if in_group {
             if known.fd_limit.is_none() || (scan + u64::from(pid)).is_multiple_of(RARELY) {
                 known.fd_limit = folder.read(c"limits", buffer).ok().and_then(stat::parse_fd_limit);
             }
             reading.fd_limit = known.fd_limit;
-            if known.group.is_none() {
-                let arguments = || folder.read(c"cmdline", buffer).unwrap_or_default().to_vec();
-                known.group = self.groups.of(&known.comm, arguments);
+            if known.place == Place::Unknown {
+                let found = self.groups.by_rule(&Identity::new(pid, &known.comm, &folder));
+                known.place = found.map_or(Place::NotByRule, Place::ByRule);
             }
         }
         known.reading = Some(reading);

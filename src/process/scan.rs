@@ -3,8 +3,9 @@
 //!
 //! Must not know what the values are used for.
 
-use super::account::Reading;
-use super::stat::{self, Pair, Stat};
+use super::account::{self, Reading, States};
+use super::stat::{self, Pair, Stat, Status};
+use super::threads::Thread;
 use crate::host::Error;
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, RawDir, fstatfs, openat, statat};
@@ -44,6 +45,29 @@ pub(super) struct Scanner {
     pub(super) is_denied: bool,
     /// The name of a file while it is opened.
     path: String,
+}
+
+/// What is read of a process besides what every process is asked for.
+pub(super) struct Extent<'t> {
+    /// Its number, and where its threads go.
+    pub(super) threads: Option<(u32, &'t mut Vec<Thread>)>,
+    /// Whether its share of memory that it has with others.
+    pub(super) proportional: bool,
+}
+
+/// What a process's threads have in all.
+#[derive(Clone, Copy, Default)]
+struct InAll {
+    states: States,
+    switches: Pair,
+}
+
+impl InAll {
+    fn and(mut self, thread: Status) -> Self {
+        self.states.add(thread.state);
+        self.switches = account::sum(self.switches, thread.switches);
+        self
+    }
 }
 
 /// The folder `/proc`, open for one scan.
@@ -86,9 +110,9 @@ impl Scanner {
         Ok(Proc(proc))
     }
 
-    /// Reads what [`Stat`] lacks of a process: its files open and bytes read and written, and
-    /// with `whole` its swapped memory and context switches too. What may not be read or is not
-    /// understood is `None`.
+    /// Reads what [`Stat`] lacks of a process: its files open and bytes read and written, and with
+    /// `extent` its swapped memory and context switches too, and what else this asks for. What may
+    /// not be read or is not understood is `None`.
     ///
     /// # Errors
     /// That the process has exited meanwhile.
@@ -96,49 +120,80 @@ impl Scanner {
         &mut self,
         folder: &Folder,
         stat: Stat,
-        whole: bool,
+        extent: Option<Extent<'_>>,
         buffer: &mut Vec<u8>,
     ) -> Result<Reading> {
-        let status = match whole {
-            true => unless_gone(folder.read(c"status", buffer))?.and_then(stat::parse_status),
-            false => None,
+        let status = match extent {
+            Some(_) => unless_gone(folder.read(c"status", buffer))?.and_then(stat::parse_status),
+            None => None,
         };
         // Not every kernel has this file, so that its absence does not mean an exit.
         let io = folder.read(c"io", buffer).map(stat::parse_io);
         let open_fds = self.count_fds(folder);
         self.is_denied |= is_denied(&io) || is_denied(&open_fds);
         let (io, open_fds) = (io.ok().flatten(), unless_gone(open_fds)?);
-        let switches = match status {
-            Some(_) if stat.threads > 1 => self.sum_switches(folder, stat.threads, buffer),
-            status => status.map(|status| status.switches),
+        let mut reading = Reading { io, open_fds, ..Reading::of(stat) };
+        let Some(extent) = extent else { return Ok(reading) };
+        reading.swapped_bytes = status.map(|status| status.swapped_bytes);
+        let in_all = match extent.threads {
+            Some(threads) => self.read_threads(folder, stat.threads, threads, buffer),
+            None if stat.threads > 1 => self.sum_threads(folder, stat.threads, buffer),
+            None => status.map(|status| InAll::default().and(status)),
         };
-        let swapped_bytes = status.map(|status| status.swapped_bytes);
-        Ok(Reading { stat, swapped_bytes, switches, io, open_fds, fd_limit: None })
+        if let Some(InAll { states, switches }) = in_all {
+            (reading.states, reading.switches) = (states, Some(switches));
+        }
+        if extent.proportional {
+            let rollup = folder.read(c"smaps_rollup", buffer).map(stat::parse_proportional);
+            self.is_denied |= is_denied(&rollup);
+            reading.proportional = match rollup {
+                // What has no memory of its own shares none: kernel threads, and who has exited.
+                Err(Errno::SRCH) => Some([0; 2]),
+                rollup => rollup.ok().flatten(),
+            };
+        }
+        Ok(reading)
     }
 
-    /// The context switches of all threads: the process's own `status` has the main thread's alone.
-    /// `None` where the threads are more than may still be read at this scan.
-    ///
-    /// Threads that have exited are not in the sum, which may fall; an account adds growth alone,
-    /// so that at most the growth of one interval is missed.
-    fn sum_switches(&mut self, folder: &Folder, count: u64, buffer: &mut Vec<u8>) -> Option<Pair> {
+    /// Reads the threads of a process, each by itself.
+    /// `None` where they are more than may still be read at this scan.
+    fn read_threads(
+        &mut self,
+        folder: &Folder,
+        count: u64,
+        (pid, threads): (u32, &mut Vec<Thread>),
+        buffer: &mut Vec<u8>,
+    ) -> Option<InAll> {
         self.threads_left = self.threads_left.checked_sub(count)?;
-        let threads = open_folder(&folder.0, c"task").ok()?;
-        let [mut voluntary, mut involuntary] = [0_u64; 2];
-        let mut entries = RawDir::new(&threads, self.entries.spare_capacity_mut());
-        while let Some(entry) = entries.next() {
-            let Some(thread) = stat::number(entry.ok()?.file_name().to_bytes()) else { continue };
-            self.path.clear();
-            self.path.push_str(itoa::Buffer::new().format(thread));
-            self.path.push_str("/status");
-            // A thread that has exited since it was listed is passed over.
-            let text = read_whole(&threads, self.path.as_str(), buffer).ok();
-            let [by_itself, by_force] =
-                text.and_then(stat::parse_status).map_or([0; 2], |it| it.switches);
-            voluntary = voluntary.saturating_add(by_itself);
-            involuntary = involuntary.saturating_add(by_force);
-        }
-        Some([voluntary, involuntary])
+        let mut in_all = InAll::default();
+        for_each_task(folder, &mut self.entries, |tasks, tid| {
+            let read = |folder: Folder| folder.thread(pid, tid, buffer);
+            if let Some((status, thread)) = task(tasks, tid).ok().and_then(read) {
+                in_all = in_all.and(status);
+                threads.push(thread);
+            }
+        })?;
+        Some(in_all)
+    }
+
+    /// Sums up the threads of a process, whose own `status` is the main thread's alone.
+    /// `None` where they are more than may still be read at this scan.
+    ///
+    /// Threads that have exited are not in the sum of switches, which may fall; an account adds growth
+    /// alone, so that at most the growth of one interval is missed.
+    fn sum_threads(&mut self, folder: &Folder, count: u64, buffer: &mut Vec<u8>) -> Option<InAll> {
+        self.threads_left = self.threads_left.checked_sub(count)?;
+        let (mut in_all, path) = (InAll::default(), &mut self.path);
+        for_each_task(folder, &mut self.entries, |tasks, tid| {
+            path.clear();
+            path.push_str(itoa::Buffer::new().format(tid));
+            path.push_str("/status");
+            let text = read_whole(tasks, path.as_str(), buffer).ok();
+            if let Some(status) = text.and_then(stat::parse_status) {
+                in_all = in_all.and(status);
+            }
+        })?;
+        Some(in_all)
     }
 
     fn count_fds(&mut self, folder: &Folder) -> Result<u64> {
@@ -151,15 +206,50 @@ impl Scanner {
 
 impl Proc {
     pub(super) fn folder(&self, pid: u32) -> Result<Folder> {
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        openat(&self.0, itoa::Buffer::new().format(pid), flags, Mode::empty()).map(Folder)
+        task(&self.0, pid)
     }
+}
+
+/// Calls `visit` with the folder `task` of a process and the number of each thread. One that has exited
+/// since it was listed is for `visit` to pass over.
+fn for_each_task(
+    folder: &Folder,
+    entries: &mut Vec<u8>,
+    mut visit: impl FnMut(&OwnedFd, u32),
+) -> Option<()> {
+    let tasks = open_folder(&folder.0, c"task").ok()?;
+    let mut entries = RawDir::new(&tasks, entries.spare_capacity_mut());
+    while let Some(entry) = entries.next() {
+        let tid = stat::number(entry.ok()?.file_name().to_bytes());
+        if let Some(tid) = tid.and_then(|tid| u32::try_from(tid).ok()) {
+            visit(&tasks, tid);
+        }
+    }
+    Some(())
+}
+
+/// The folder of a process in `/proc`, or that of a thread in the process's `task`.
+fn task(at: impl AsFd, number: u32) -> Result<Folder> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    openat(at, itoa::Buffer::new().format(number), flags, Mode::empty()).map(Folder)
 }
 
 impl Folder {
     /// Reads a file of the process.
     pub(super) fn read<'b>(&self, name: &CStr, buffer: &'b mut Vec<u8>) -> Result<&'b [u8]> {
         read_whole(&self.0, name, buffer)
+    }
+
+    /// The thread whose folder this is, with its status.
+    fn thread(&self, pid: u32, tid: u32, buffer: &mut Vec<u8>) -> Option<(Status, Thread)> {
+        let (name, stat) = stat::parse_stat(self.read(c"stat", buffer).ok()?)?;
+        let name = String::from_utf8_lossy(name).into_owned();
+        let status = stat::parse_status(self.read(c"status", buffer).ok()?)?;
+        let io = self.read(c"io", buffer).ok().and_then(stat::parse_io);
+        let waits_in = self.read(c"wchan", buffer).ok().and_then(stat::parse_wchan);
+        let waits_in = waits_in.map(|name| String::from_utf8_lossy(name).into_owned());
+        let reading = Reading { io, switches: Some(status.switches), ..Reading::of(stat) };
+        Some((status, Thread { pid, tid, name, reading, waits_in }))
     }
 }
 

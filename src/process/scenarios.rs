@@ -1,9 +1,10 @@
 //! Lives of processes as scripted scans, against the table and the accounts alone.
 
-use super::account::{Account, Accounts, Reading};
+use super::account::{Account, Accounts, Reading, States};
 use super::group::Groups;
+use super::name::Example;
 use super::stat::{Stat, State};
-use super::table::{Table, Top};
+use super::table::{Place, Rest, Table, Top};
 
 /// A process at one scan: pid, parent, start, command, processor ticks; the rest follows.
 #[derive(Clone, Copy)]
@@ -28,12 +29,14 @@ impl P {
     fn reading(self) -> Reading {
         let ticks = self.4;
         Reading {
+            states: States::of(State::Sleeping),
             stat: self.stat(),
             swapped_bytes: Some(0),
             switches: Some([ticks, ticks]),
             io: Some([ticks * 100, ticks * 1000]),
             open_fds: Some(5),
             fd_limit: Some(20),
+            proportional: Some([ticks, 0]),
         }
     }
 }
@@ -43,12 +46,20 @@ struct World {
     table: Table,
     groups: Groups,
     agents: Accounts,
+    rest: Rest,
 }
 
 impl World {
     fn new(max_groups: usize) -> Self {
         let groups = Groups::new(Vec::new(), max_groups);
-        Self { table: Table::default(), groups, agents: Accounts::default() }
+        let rest = Rest { children: false, others: true };
+        Self { table: Table::default(), groups, agents: Accounts::default(), rest }
+    }
+
+    /// With a rule that gathers the processes of a command.
+    fn ruled(comm: &str, rest: Rest) -> Self {
+        let rule = toml::from_str(&format!("name = 'ruled'\ncomm = ['{comm}']")).unwrap();
+        Self { groups: Groups::new(vec![rule], 10), rest, ..Self::new(10) }
     }
 
     fn scan(&mut self, now: u64, processes: &[P]) {
@@ -77,13 +88,15 @@ impl World {
         for &process in processes {
             let reading = read(process);
             let known = self.table.meet(process.0, process.3.as_bytes(), reading.stat);
-            if known.group.is_none() {
-                known.group = self.groups.of(&known.comm, Vec::new);
+            if known.place == Place::Unknown {
+                let found = self.groups.by_rule(&Example { comm: process.3, arguments: "" });
+                known.place = found.map_or(Place::NotByRule, Place::ByRule);
             }
             known.reading = Some(reading);
         }
         let pids: Vec<_> = processes.iter().map(|process| process.0).collect();
         self.table.trace(&tops, &pids);
+        self.table.settle(&pids, self.rest, &mut self.groups);
         self.table.count_agents(&mut self.agents);
         self.table.count_groups(&mut self.groups.accounts, now);
         self.table.end();
@@ -176,11 +189,46 @@ fn a_forked_process_is_grouped_again_when_it_runs_its_own_program() {
     let mut table = Table::default();
     let stat = P(10, 1, 5, "python3", 0).stat();
     table.begin();
-    table.meet(10, b"python3", Stat { forked: true, ..stat }).group = Some(3);
+    table.meet(10, b"python3", Stat { forked: true, ..stat }).place = Place::ByRule(3);
     table.begin();
-    assert_eq!(table.meet(10, b"python3", Stat { forked: true, ..stat }).group, Some(3));
+    let place = table.meet(10, b"python3", Stat { forked: true, ..stat }).place;
+    assert_eq!(place, Place::ByRule(3));
     table.begin();
-    assert_eq!(table.meet(10, b"python3", stat).group, None);
+    assert_eq!(table.meet(10, b"python3", stat).place, Place::Unknown);
+}
+
+#[test]
+fn descendants_are_in_the_group_of_who_began_them() {
+    let mut world = World::ruled("make", Rest { children: true, others: true });
+    // The compiler has a lower pid than its parent, as pids wrap around.
+    let tree = [P(5, 30, 9, "cc", 4), P(20, 1, 5, "make", 1), P(30, 20, 7, "sh", 2)];
+    let others = [P(1, 0, 0, "init", 8), P(40, 1, 9, "sh", 16)];
+    world.scan(100, &[tree.as_slice(), &others].concat());
+    assert_eq!(
+        (world.seen("ruled"), world.seen("sh"), world.seen("init")),
+        ((3, 7), (1, 16), (1, 8))
+    );
+    // They stay there when it has gone; one that runs a program of its own is asked again.
+    world.scan(200, &[P(5, 30, 9, "cc", 5), P(30, 1, 7, "vi", 3)]);
+    assert_eq!((world.seen("ruled"), world.seen("vi")), ((1, 8), (1, 1)));
+}
+
+#[test]
+fn what_no_rule_takes_can_be_in_no_group() {
+    let processes = [P(20, 1, 5, "make", 1), P(30, 20, 7, "sh", 2), P(40, 1, 9, "vi", 4)];
+    for (children, seen) in [(true, (2, 3)), (false, (1, 1))] {
+        let mut world = World::ruled("make", Rest { children, others: false });
+        world.scan(100, &processes);
+        assert_eq!(world.groups.accounts.list().len(), 1);
+        assert_eq!(world.seen("ruled"), seen);
+    }
+}
+
+#[test]
+fn a_ring_of_parents_is_in_no_rules_group() {
+    let mut world = World::ruled("make", Rest { children: true, others: true });
+    world.scan(100, &[P(10, 11, 5, "a", 1), P(11, 10, 5, "b", 2), P(12, 13, 5, "c", 4)]);
+    assert_eq!((world.seen("a"), world.seen("b"), world.seen("c")), ((1, 1), (1, 2), (1, 4)));
 }
 
 #[test]

@@ -26,6 +26,19 @@ pub(super) enum State {
     Other,
 }
 
+impl State {
+    /// By its letter.
+    fn of(letter: &[u8]) -> Self {
+        match letter {
+            b"R" => Self::Running,
+            b"S" => Self::Sleeping,
+            b"D" => Self::Waiting,
+            b"Z" => Self::Zombie,
+            _ => Self::Other,
+        }
+    }
+}
+
 /// What is used of `/proc/<pid>/stat`, but for the command name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Stat {
@@ -47,6 +60,7 @@ pub(super) struct Stat {
 /// What is used of `/proc/<pid>/status` and `/proc/<pid>/task/<tid>/status`: what `stat` lacks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Status {
+    pub(super) state: State,
     pub(super) swapped_bytes: u64,
     /// Voluntary and involuntary context switches of one thread: the main one, or that of the file.
     pub(super) switches: Pair,
@@ -63,13 +77,7 @@ pub(super) fn parse_stat(text: &[u8]) -> Option<(&[u8], Stat)> {
     let close = text.iter().rposition(|&byte| byte == b')')?;
     let name = text.get(open + 1..close)?;
     let mut fields = words(text.get(close + 1..)?);
-    let state = match fields.next()? {
-        b"R" => State::Running,
-        b"S" => State::Sleeping,
-        b"D" => State::Waiting,
-        b"Z" => State::Zombie,
-        _ => State::Other,
-    };
+    let state = State::of(fields.next()?);
     let parent = u32::try_from(number(fields.next()?)?).ok()?;
     // Each step skips fields of no use: group, session, terminal; children's faults; and so on.
     let mut next = |skipped: usize| number(fields.nth(skipped)?);
@@ -97,17 +105,25 @@ pub(super) fn parse_stat(text: &[u8]) -> Option<(&[u8], Stat)> {
 /// Parses `/proc/<pid>/status`. A process without memory of its own (a kernel thread, a zombie)
 /// has no `VmSwap`, and nothing swapped.
 pub(super) fn parse_status(text: &[u8]) -> Option<Status> {
-    let mut swapped = 0;
+    let (mut state, mut swapped) = (None, 0);
     let (mut voluntary, mut involuntary) = (None, None);
     for (key, value) in lines(text) {
         match key {
+            b"State" => state = value.get(..1).map(State::of),
             b"VmSwap" => swapped = number(value.strip_suffix(b" kB")?.trim_ascii())?,
             b"voluntary_ctxt_switches" => voluntary = number(value),
             b"nonvoluntary_ctxt_switches" => involuntary = number(value),
             _ => {}
         }
     }
-    Some(Status { swapped_bytes: swapped.checked_mul(1024)?, switches: [voluntary?, involuntary?] })
+    let swapped_bytes = swapped.checked_mul(1024)?;
+    Some(Status { state: state?, swapped_bytes, switches: [voluntary?, involuntary?] })
+}
+
+/// The effective user of `/proc/<pid>/status`: the second of the line `Uid`.
+pub(super) fn parse_effective_uid(text: &[u8]) -> Option<u32> {
+    let (_, uids) = lines(text).find(|(key, _)| *key == b"Uid")?;
+    u32::try_from(number(words(uids).nth(1)?)?).ok()
 }
 
 /// Parses `/proc/<pid>/io` into the bytes read from and written to storage.
@@ -121,6 +137,28 @@ pub(super) fn parse_io(text: &[u8]) -> Option<Pair> {
         }
     }
     Some([read?, written?])
+}
+
+/// Parses `/proc/<pid>/smaps_rollup` into the bytes in memory and swapped out, of which each page is
+/// divided by the processes that share it.
+pub(super) fn parse_proportional(text: &[u8]) -> Option<Pair> {
+    let (mut resident, mut swapped) = (None, None);
+    for (key, value) in lines(text) {
+        let bytes = || number(value.strip_suffix(b" kB")?.trim_ascii())?.checked_mul(1024);
+        match key {
+            b"Pss" => resident = bytes(),
+            b"SwapPss" => swapped = bytes(),
+            _ => {}
+        }
+    }
+    Some([resident?, swapped?])
+}
+
+/// Parses `/proc/<pid>/task/<tid>/wchan` into the name of the kernel's function that the thread waits
+/// in. One that does not wait, or whose waiting may not be seen, has `0`.
+pub(super) fn parse_wchan(text: &[u8]) -> Option<&[u8]> {
+    let name = text.trim_ascii();
+    (!matches!(name, b"" | b"0")).then_some(name)
 }
 
 /// Parses `/proc/<pid>/limits` into the soft limit of open files; no limit is `u64::MAX`.
@@ -226,15 +264,23 @@ mod tests {
 
     #[test]
     fn status_io_and_limits_are_read() {
-        let status = b"Name:\tx\\ny\nVmSwap:\t      12 kB\nvoluntary_ctxt_switches:\t31\n\
+        let status = b"Name:\tx\\ny\nState:\tD (disk sleep)\nVmSwap:\t      12 kB\nvoluntary_ctxt_switches:\t31\n\
                        nonvoluntary_ctxt_switches:\t4\n";
-        let wanted = Status { swapped_bytes: 12 * 1024, switches: [31, 4] };
+        let state = State::Waiting;
+        let wanted = Status { state, swapped_bytes: 12 * 1024, switches: [31, 4] };
         assert_eq!(parse_status(status), Some(wanted));
-        let kernel = b"Name:\tk\nvoluntary_ctxt_switches:\t1\nnonvoluntary_ctxt_switches:\t2\n";
-        assert_eq!(parse_status(kernel), Some(Status { swapped_bytes: 0, switches: [1, 2] }));
+        assert_eq!(parse_effective_uid(b"Name:\tx\nUid:\t7\t1000\t7\t7\nGid:\t1\n"), Some(1000));
+        let kernel = b"Name:\tk\nState:\tI (idle)\nvoluntary_ctxt_switches:\t1\nnonvoluntary_ctxt_switches:\t2\n";
+        let wanted = Status { state: State::Other, swapped_bytes: 0, switches: [1, 2] };
+        assert_eq!(parse_status(kernel), Some(wanted));
         let io = b"rchar: 1\nwchar: 2\nread_bytes: 4096\nwrite_bytes: 8192\n\
                    cancelled_write_bytes: 5\n";
         assert_eq!(parse_io(io), Some([4096, 8192]));
+        let rollup = b"00400000-7ff000000000 ---p 00000000 00:00 0    [rollup]\nRss:     900 kB\n\
+                       Pss:                 12 kB\nPss_Anon:  7 kB\nSwapPss:              1 kB\n";
+        assert_eq!(parse_proportional(rollup), Some([12 * 1024, 1024]));
+        assert_eq!(parse_wchan(b"do_epoll_wait"), Some(&b"do_epoll_wait"[..]));
+        assert_eq!((parse_wchan(b"0"), parse_wchan(b"")), (None, None));
         let limits = |soft: &str| {
             parse_fd_limit(
                 format!("Limit  Soft\nMax open files            {soft}   4096    files\n")
@@ -268,7 +314,9 @@ mod tests {
         for text in texts {
             assert_eq!(parse_stat(text), None);
             assert_eq!(parse_status(text), None);
+            assert_eq!(parse_effective_uid(text), None);
             assert_eq!(parse_io(text), None);
+            assert_eq!(parse_proportional(text), None);
             assert_eq!(parse_fd_limit(text), None);
             assert_eq!(parse_boot_time(text), None);
         }

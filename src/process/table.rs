@@ -5,6 +5,7 @@
 //! know how processes are read.
 
 use super::account::{Accounts, Counted, Reading};
+use super::group::Groups;
 use super::stat::Stat;
 use std::collections::HashMap;
 
@@ -17,6 +18,40 @@ pub(super) struct Top {
     pub(super) start_ticks: Option<u64>,
 }
 
+/// In which group a process is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Place {
+    /// It is to be asked: the process is new, or runs another program than before.
+    #[default]
+    Unknown,
+    /// No rule takes it; its ancestors are still to be asked.
+    NotByRule,
+    /// In the group that a rule has named for it or for an ancestor.
+    ByRule(usize),
+    /// In the group of its command.
+    ByCommand(usize),
+    /// In none.
+    Nowhere,
+}
+
+impl Place {
+    fn group(self) -> Option<usize> {
+        match self {
+            Self::ByRule(group) | Self::ByCommand(group) => Some(group),
+            Self::Unknown | Self::NotByRule | Self::Nowhere => None,
+        }
+    }
+}
+
+/// Where processes belong that no rule takes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Rest {
+    /// To the group of the nearest ancestor that a rule takes, if there is one.
+    pub(super) children: bool,
+    /// Else to the group of their command; otherwise to none.
+    pub(super) others: bool,
+}
+
 /// A process that a scan has met.
 #[derive(Debug)]
 pub(super) struct Known {
@@ -24,8 +59,7 @@ pub(super) struct Known {
     met: u64,
     stat: Stat,
     pub(super) comm: Box<[u8]>,
-    /// Its group, once that is found; not known again when it runs another program.
-    pub(super) group: Option<usize>,
+    pub(super) place: Place,
     counted_in_group: Counted,
     /// The agent in whose tree it was found; kept when it is re-parented.
     agent: Option<usize>,
@@ -44,7 +78,7 @@ impl Known {
             met,
             stat,
             comm: comm.into(),
-            group: None,
+            place: Place::Unknown,
             counted_in_group: Counted::default(),
             agent: None,
             counted_for_agent: Counted::default(),
@@ -86,10 +120,10 @@ impl Table {
         }
         if *known.comm != *comm {
             known.comm = comm.into();
-            known.group = None;
+            known.place = Place::Unknown;
         }
         if known.stat.forked && !stat.forked {
-            known.group = None;
+            known.place = Place::Unknown;
         }
         known.met = scan;
         known.stat = stat;
@@ -146,6 +180,46 @@ impl Table {
         }
     }
 
+    /// Finds a place for each of `pids` that no rule takes.
+    pub(super) fn settle(&mut self, pids: &[u32], rest: Rest, groups: &mut Groups) {
+        for &pid in pids {
+            if self.known.get(&pid).is_none_or(|known| known.place != Place::NotByRule) {
+                continue;
+            }
+            let inherited = if rest.children { self.inherited(pid) } else { None };
+            let Some(known) = self.known.get_mut(&pid) else { continue };
+            known.place = match inherited {
+                Some(group) => Place::ByRule(group),
+                None if rest.others => {
+                    let group = groups.by_name(&String::from_utf8_lossy(&known.comm));
+                    group.map_or(Place::Nowhere, Place::ByCommand)
+                }
+                None => Place::Nowhere,
+            };
+        }
+    }
+
+    /// The group of the nearest ancestor that has one by a rule: one that is in the group of its
+    /// command, or in none, hands nothing on.
+    fn inherited(&self, pid: u32) -> Option<usize> {
+        let mut known = self.known.get(&pid)?;
+        // No line of ancestors is longer, so that a ring of parents, were there ever one, has an end.
+        for _ in 0..self.known.len() {
+            match known.place {
+                Place::ByRule(group) => return Some(group),
+                Place::NotByRule => {}
+                Place::Unknown | Place::ByCommand(_) | Place::Nowhere => return None,
+            }
+            let parent = self.known.get(&known.stat.parent)?;
+            // A parent is older than its child, or it is another process with the pid of one.
+            if parent.met != self.scan || parent.stat.start_ticks > known.stat.start_ticks {
+                return None;
+            }
+            known = parent;
+        }
+        None
+    }
+
     /// Whether a process that this scan has met is in an agent's tree.
     pub(super) fn is_member(&self, pid: u32) -> bool {
         self.known.get(&pid).is_some_and(|known| known.agent.is_some())
@@ -163,12 +237,17 @@ impl Table {
         }
     }
 
+    /// The group of a process that this scan has met.
+    pub(super) fn group_of(&self, pid: u32) -> Option<usize> {
+        self.known.get(&pid)?.place.group()
+    }
+
     /// Counts every process that was read at this scan in its group. `began` is when the scan
-    /// began, in clock ticks from boot.
-    pub(super) fn count_groups(&mut self, groups: &mut Accounts, began: u64) {
+    /// began, in clock ticks from boot; gives when the one before began that counted groups.
+    pub(super) fn count_groups(&mut self, groups: &mut Accounts, began: u64) -> Option<u64> {
         groups.begin();
         for known in self.known.values_mut().filter(|known| known.met == self.scan) {
-            let account = known.group.and_then(|index| groups.get_mut(index));
+            let account = known.place.group().and_then(|index| groups.get_mut(index));
             if let (Some(account), Some(reading)) = (account, &known.reading) {
                 // One that was there at the scan before, and yet not counted (there were too many,
                 // or it could not be read), would make its group's counters jump.
@@ -176,7 +255,7 @@ impl Table {
                 account.count(reading, &mut known.counted_in_group, new);
             }
         }
-        self.grouped_at = Some(began);
+        self.grouped_at.replace(began)
     }
 
     /// Ends a scan: forgets the processes that it has not met.
