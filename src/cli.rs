@@ -9,7 +9,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use musterd_client::Status;
 use std::io::Write;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -198,14 +198,23 @@ enum From {
         after_help = "Prints the keys that differ from the defaults. Names on standard error \
         each flag that cannot be said. Exits with 0 unless a flag is malformed."
     )]
-    NodeExporter {
-        /// A file of variables with flags, such as /etc/default/prometheus-node-exporter
-        #[arg(long, value_name = "FILE")]
-        file: Option<PathBuf>,
-        /// The flags, behind --
-        #[arg(last = true, value_name = "FLAG")]
-        flags: Vec<String>,
-    },
+    NodeExporter(Flags),
+    /// Flags of process-exporter, and its file of process names
+    #[command(
+        after_help = "Prints the keys that do the same. The file of -config.path is read. Names on \
+        standard error what cannot be said. Exits with 0 unless a flag or that file is malformed."
+    )]
+    ProcessExporter(Flags),
+}
+
+#[derive(Debug, Args)]
+struct Flags {
+    /// A file of variables with flags, such as /etc/default/prometheus-node-exporter
+    #[arg(long, value_name = "FILE")]
+    file: Option<PathBuf>,
+    /// The flags, behind --
+    #[arg(last = true, value_name = "FLAG")]
+    flags: Vec<String>,
 }
 
 impl Cli {
@@ -256,9 +265,7 @@ impl Cli {
                 let _ = writeln!(std::io::stdout(), "{text}");
                 Ok(ExitCode::SUCCESS)
             }
-            Command::Import(From::NodeExporter { file, flags }) => {
-                import(file.as_deref(), flags).map(done)
-            }
+            Command::Import(from) => import(from).map(done),
             Command::Demo { agent: Some(name), .. } => demo::be(&name).map(done),
             Command::Demo { listen, agent: None } => demo::run(listen).map(done),
         }
@@ -281,24 +288,36 @@ fn report(arguments: ReportArguments) -> Result<ExitCode, String> {
     }
 }
 
-fn import(file: Option<&std::path::Path>, flags: Vec<String>) -> Result<(), String> {
-    let mut all = Vec::new();
-    if let Some(path) = file {
-        let text = std::fs::read_to_string(path);
-        let text = text.map_err(|error| format!("cannot read {}: {error}", path.display()))?;
-        let found = import::flags_of_environment(&text);
-        all.extend(found.map_err(|what| format!("{}: {what}", path.display()))?);
-    }
-    all.extend(flags);
-    if file.is_none() && all.is_empty() {
-        return Err("no flags: name a file by --file, or put the flags behind --".to_owned());
-    }
-    let imported = import::node_exporter(&all)?;
+fn import(from: From) -> Result<(), String> {
+    let imported = match from {
+        From::NodeExporter(given) => import::node_exporter(&given.all("--")?)?,
+        From::ProcessExporter(given) => import::process_exporter(&given.all("-")?, &read)?,
+    };
     for what in &imported.left_out {
         stderr::say(format_args!("not imported: {what}"));
     }
     let written = std::io::stdout().write_all(imported.config.as_bytes());
     written.map_err(|error| format!("cannot write: {error}"))
+}
+
+impl Flags {
+    /// Those of the file and those of the command line; each begins with `dash`.
+    fn all(self, dash: &str) -> Result<Vec<String>, String> {
+        let mut all = Vec::new();
+        if let Some(path) = &self.file {
+            let found = import::flags_of_environment(&read(path)?, dash);
+            all.extend(found.map_err(|what| format!("{}: {what}", path.display()))?);
+        } else if self.flags.is_empty() {
+            return Err("no flags: name a file by --file, or put the flags behind --".to_owned());
+        }
+        all.extend(self.flags);
+        Ok(all)
+    }
+}
+
+fn read(path: &Path) -> Result<String, String> {
+    std::fs::read_to_string(path)
+        .map_err(|error| format!("cannot read {}: {error}", path.display()))
 }
 
 fn load(path: Option<&std::path::Path>) -> Result<Config, String> {

@@ -237,8 +237,10 @@ fn a_wrong_command_line_has_an_exit_status_of_its_own() {
         assert_eq!(program.status.code(), Some(64), "{arguments:?}");
     }
     assert!(run(&["--version"]).status.success() && run(&["help", "status"]).status.success());
-    let none = run(&["import", "node-exporter"]);
-    assert!(!none.status.success() && String::from_utf8_lossy(&none.stderr).contains("--file"));
+    for exporter in ["node-exporter", "process-exporter"] {
+        let none = run(&["import", exporter]);
+        assert!(!none.status.success() && String::from_utf8_lossy(&none.stderr).contains("--file"));
+    }
     let odd =
         ["report", "--agent", "a", "--status", "success", "--seconds", "1", "--category", "x"];
     assert!(String::from_utf8_lossy(&run(&odd).stderr).contains("neither"));

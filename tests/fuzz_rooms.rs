@@ -63,8 +63,27 @@ fn flags() {
     let mut imported = 0;
     feed(&texts, |text| {
         let text = String::from_utf8_lossy(text);
-        let flags = import::flags_of_environment(&text);
+        let flags = import::flags_of_environment(&text, "--");
         imported += u64::from(flags.is_ok_and(|flags| import::node_exporter(&flags).is_ok()));
+    });
+    assert!(imported > 0);
+}
+
+#[test]
+fn names_of_processes() {
+    let texts: [&[u8]; 3] = [
+        b"process_names:\n  - name: \"{{.Comm}}\"\n    cmdline:\n    - '.+'\n  - comm: [bash, \"a b\"]\n",
+        b"process_names:\n- name: '{{.ExeFull}}:{{.Matches.Cfg}}'\n  exe: [/usr/bin/x]\n  cmdline: ['-c\\s+(?P<Cfg>\\S+)']\n",
+        b"process_names: [{exe: [x], name: '{{.Username}}-{{.PID}}'}, &a {comm: [y]}, *a]\n",
+    ];
+    let mut imported = 0;
+    feed(&texts, |text| {
+        let text = String::from_utf8_lossy(text);
+        let flags = ["-config.path=x".to_owned()];
+        let of_file = import::process_exporter(&flags, &|_| Ok(text.to_string()));
+        let flags = [format!("-namemapping={text}"), format!("-procnames={text}")];
+        let of_flags = import::process_exporter(&flags, &|_| Ok(String::new()));
+        imported += u64::from(of_file.is_ok()) + u64::from(of_flags.is_ok());
     });
     assert!(imported > 0);
 }
@@ -117,13 +136,20 @@ fn streams_of_lines() {
 #[test]
 fn processes() {
     let top = chance::folder("fuzz-rooms");
-    let files: [(&str, &[u8]); 4] = [
+    let files: [(&str, &[u8]); 10] = [
         ("stat", b"41 (a b) S 1 41 41 0 -1 4194560 100 0 5 0 10 20 0 0 20 0 2 0 100 10000000 500 18446744073709551615 1 1 0 0 0 0 0 0 0 0 0 0 17 0 0 0 3 0 0 0 0 0 0 0 0 0 0\n"),
-        ("status", b"Name:\ta b\nVmSwap:\t 12 kB\nvoluntary_ctxt_switches:\t7\nnonvoluntary_ctxt_switches:\t3\n"),
+        ("status", b"Name:\ta b\nUid:\t0\t0\t0\t0\nVmSwap:\t 12 kB\nvoluntary_ctxt_switches:\t7\nnonvoluntary_ctxt_switches:\t3\n"),
         ("io", b"rchar: 1\nwchar: 2\nsyscr: 3\nsyscw: 4\nread_bytes: 4096\nwrite_bytes: 8192\ncancelled_write_bytes: 0\n"),
         ("cmdline", b"/usr/bin/python3\0-m\0agent\0"),
+        ("cgroup", b"1:name=systemd:/init.scope\n0::/system.slice/agent.service\n"),
+        ("smaps_rollup", b"400000-7f0000 ---p 0 0:0 0 [rollup]\nRss: 9 kB\nPss:  7 kB\nSwapPss: 1 kB\n"),
+        ("task/42/stat", b"42 (pool) D 1 41 41 0 -1 4194560 100 0 5 0 10 20 0 0 20 0 2 0 101 10000000 500 18446744073709551615 1 1 0 0 0 0 0 0 0 0 0 0 17 0 0 0 3 0 0 0 0 0 0 0 0 0 0\n"),
+        ("task/42/status", b"Name:\tpool\nvoluntary_ctxt_switches:\t7\nnonvoluntary_ctxt_switches:\t3\n"),
+        ("task/42/io", b"rchar: 1\nread_bytes: 4096\nwrite_bytes: 8192\n"),
+        ("task/42/wchan", b"do_epoll_wait"),
     ];
     fs::create_dir_all(top.join("41/fd")).unwrap();
+    fs::create_dir_all(top.join("41/task/42")).unwrap();
     fs::write(top.join("stat"), "btime 1700000000\n").unwrap();
     let restore = || {
         files.iter().for_each(|(name, text)| fs::write(top.join("41").join(name), text).unwrap())
@@ -135,7 +161,9 @@ fn processes() {
         rootfs: top.clone(),
         udev_data: top.clone(),
     });
-    let options = config::parse(&[]).unwrap().processes;
+    let all = "[processes]\nthreads = true\nmax_thread_names = 100\nproportional_memory = true\nchildren = true\n\
+               groups = [{ name = '{exe_base} {word} {user} {unit} {cgroup}', cmdline = '(?P<word>-\\w)' }]";
+    let options = config::parse(&[("all there is", all)]).unwrap().processes;
     let agents = [AgentRoot { name: "a".to_owned(), pid: 41, start_time: None }];
     let mut scan = Processes::new(&root, options.clone());
     let mut chance = Chance(7);

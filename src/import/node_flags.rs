@@ -143,11 +143,7 @@ pub(super) fn is_list(name: &str) -> bool {
 /// The value as it is written here.
 pub(super) fn converted(name: &str, value: &str) -> Result<String, String> {
     match name {
-        // Go listens on every address if there is none.
-        "web.listen-address" => match value.strip_prefix(':') {
-            Some(port) => Ok(format!("[::]:{port}")),
-            None => Ok(value.replacen("localhost:", "127.0.0.1:", 1)),
-        },
+        "web.listen-address" => Ok(super::listen_address(value)),
         "web.max-requests" if value == "0" => {
             Err("--web.max-requests=0: musterd always has a limit; give a number".to_owned())
         }

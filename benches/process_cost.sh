@@ -1,0 +1,46 @@
+#!/usr/bin/env bash
+# process_cost.sh - CPU time and memory of musterd's process groups against Debian's prometheus-process-exporter,
+# which is fetched with apt-get unless it is installed, over this machine's processes and 200 more: groups by command
+# alone, and all that both have (threads, and memory divided by who shares it). Each musterd is configured by what
+# `musterd import` makes of the other's flags. Says figures and ratios; fails only when one of them does not answer.
+# Arguments: see scrape_cost.py.
+set -euo pipefail
+
+# shellcheck source=tests/daemon.sh
+source "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/../tests/daemon.sh"
+process_exporter=$(command -v prometheus-process-exporter || true)
+if [ -z "$process_exporter" ]; then
+    # Unpacked, not installed: nothing is to start by itself.
+    if ! (cd "$scratch" && apt-get -qq download prometheus-process-exporter 2>apt.log); then
+        echo "skipped: prometheus-process-exporter cannot be had: $(tail -n 1 "$scratch/apt.log")"
+        exit 0
+    fi
+    dpkg -x "$scratch"/prometheus-process-exporter_*.deb "$scratch/process_exporter"
+    process_exporter=$scratch/process_exporter/usr/bin/prometheus-process-exporter
+fi
+if [ ! -x "$musterd" ]; then (cd "$top" && cargo build --release --locked --quiet); fi
+printf 'process_names:\n  - name: "{{.Comm}}"\n    cmdline: [".+"]\n' >"$scratch/names.yml"
+for _ in $(seq 200); do start sleeper sleep 1000000; done
+
+compare() { # TITLE FLAGS... - on both sides
+    local title=$1 theirs their_url
+    shift
+    set -- -config.path="$scratch/names.yml" "$@"
+    rm -rf "$scratch/conf.d" "$scratch/run" "$scratch/state"
+    mkdir "$scratch/conf.d"
+    "$musterd" import process-exporter -- "$@" >"$scratch/conf.d/imported.toml"
+    start_musterd
+    local ours=$pid
+    their_url=http://127.0.0.1:$(free_port)
+    start process_exporter "$process_exporter" -web.listen-address "${their_url#http://}" "$@"
+    theirs=$pid
+    answers "$their_url/metrics"
+    printf '\n%s\n' "$title"
+    python3 "$top/benches/scrape_cost.py" musterd "$ours" "$musterd_url/metrics?collect[]=namedprocess" \
+        process-exporter "$theirs" "$their_url/metrics" "${arguments[@]}"
+    kill "$ours" "$theirs"
+}
+
+arguments=(--scrapes 50 "$@")
+compare "groups" -threads=false -gather-smaps=false
+compare "groups, threads and proportional memory"
