@@ -235,16 +235,18 @@ fn every_sample_is_of_a_declared_family_and_labels() {
 #[test]
 fn an_agents_tree_is_the_same_with_groups_and_without() {
     let agents = [AgentRoot { name: "books".into(), pid: 71, start_time: Some(3000) }];
-    let of_agents = |groups: bool| -> Values {
-        let mut values = collect(&mut fixture(""), &agents, groups).unwrap();
+    let of_agents = |changes: &str, groups: bool| -> Values {
+        let mut values = collect(&mut fixture(changes), &agents, groups).unwrap();
         values.retain(|key, _| key.contains("\"books\""));
         values
     };
-    let values = of_agents(false);
+    let values = of_agents("", false);
     assert_eq!(values[r#"agent_processes{agent="books"}"#], 2.0);
     assert_eq!(values[r#"agent_process_open_fds{agent="books"}"#], 6.0);
     assert_eq!(values[r#"agent_process_written_bytes_total{agent="books"}"#], 10_192.0);
-    assert_eq!(values, of_agents(true));
+    assert_eq!(values, of_agents("", true));
+    let nowhere = "groups = [{ name = 'x', comm = ['x'] }]\nothers = false";
+    assert_eq!(values, of_agents(nowhere, true));
     let none = collect(&mut fixture("enabled = false"), &[], true).unwrap();
     assert!(none.keys().all(|key| key.starts_with("musterd_process_overflow_total")), "{none:?}");
 }

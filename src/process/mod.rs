@@ -252,11 +252,9 @@ impl Processes {
             self.visit(&proc, pid, depth, buffer);
         }
         self.table.trace(&self.tops, pids);
-        if depth == Depth::Kinship {
-            for &pid in &*pids {
-                if self.table.is_member(pid) {
-                    self.visit(&proc, pid, Depth::Usage, buffer);
-                }
+        for &pid in &*pids {
+            if self.table.is_unread_member(pid) {
+                self.visit(&proc, pid, Depth::Usage, buffer);
             }
         }
         Ok(())
@@ -281,10 +279,18 @@ impl Processes {
         let (comm, stat) = stat::parse_stat(text).ok_or(rustix::io::Errno::BADMSG)?;
         let scan = self.table.scan();
         let known = self.table.meet(pid, comm, stat);
-        if depth == Depth::Kinship {
+        let in_group = depth == Depth::Group;
+        if in_group && known.place == Place::Unknown {
+            let found = self.groups.by_rule(&Identity::new(pid, &known.comm, &folder));
+            known.place = match found {
+                Some(group) => Place::ByRule(group),
+                None if self.options.children || self.options.others => Place::NotByRule,
+                None => Place::Nowhere,
+            };
+        }
+        if depth == Depth::Kinship || in_group && known.place == Place::Nowhere {
             return Ok(());
         }
-        let in_group = depth == Depth::Group;
         let Options { threads, proportional_memory: proportional, .. } = self.options;
         let extent = in_group
             .then(|| Extent { threads: threads.then_some((pid, &mut self.met)), proportional });
@@ -298,10 +304,6 @@ impl Processes {
                 known.fd_limit = folder.read(c"limits", buffer).ok().and_then(stat::parse_fd_limit);
             }
             reading.fd_limit = known.fd_limit;
-            if known.place == Place::Unknown {
-                let found = self.groups.by_rule(&Identity::new(pid, &known.comm, &folder));
-                known.place = found.map_or(Place::NotByRule, Place::ByRule);
-            }
         }
         known.reading = Some(reading);
         Ok(())

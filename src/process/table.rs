@@ -220,9 +220,9 @@ impl Table {
         None
     }
 
-    /// Whether a process that this scan has met is in an agent's tree.
-    pub(super) fn is_member(&self, pid: u32) -> bool {
-        self.known.get(&pid).is_some_and(|known| known.agent.is_some())
+    /// Whether a process is in an agent's tree, and this scan has met it without reading it.
+    pub(super) fn is_unread_member(&self, pid: u32) -> bool {
+        self.known.get(&pid).is_some_and(|known| known.agent.is_some() && known.reading.is_none())
     }
 
     /// Counts every process that was read at this scan for its agent.
