@@ -57,11 +57,14 @@ impl Collector for CpuVulnerabilities {
     }
 }
 
-/// The state, and what is done about it: `Mitigation: PTI`, `Vulnerable: no microcode`. Where the state is
+/// The state, and what is done about it: `Mitigation: PTI`, `Vulnerable: no microcode`. What follows the state
+/// without a colon (`Vulnerable; SMT vulnerable`) keeps its sign, as node_exporter has it. Where the state is
 /// not the first word (`KVM: Mitigation: VMX disabled`), it is taken for unknown, and the text is shown whole.
 fn parse(text: &str) -> (&'static str, &str) {
-    let after =
-        |state: &str| Some(text.strip_prefix(state)?.trim_start_matches([':', ';', ',', ' ']));
+    let after = |state: &str| {
+        let rest = text.strip_prefix(state)?;
+        Some(rest.strip_prefix(": ").unwrap_or(rest))
+    };
     if let Some(mitigation) = after("Mitigation") {
         ("mitigation", mitigation)
     } else if let Some(rest) = after("Vulnerable") {
@@ -83,6 +86,7 @@ mod tests {
         assert_eq!(parse("Mitigation: PTI; x"), ("mitigation", "PTI; x"));
         assert_eq!(parse("Vulnerable"), ("vulnerable", ""));
         assert_eq!(parse("Vulnerable: no microcode"), ("vulnerable", "no microcode"));
+        assert_eq!(parse("Vulnerable; SMT vulnerable"), ("vulnerable", "; SMT vulnerable"));
         assert_eq!(parse("Unknown: x"), ("unknown", "x"));
         for text in ["KVM: Mitigation: VMX disabled", "KVM: Vulnerable", "Processor vulnerable"] {
             assert_eq!(parse(text), ("unknown", text));
