@@ -12,7 +12,7 @@ use std::io::{self, Read};
 use std::time::Duration;
 
 /// No line of the kernel's is longer.
-const LIMIT: u64 = 4096;
+const LIMIT: usize = 4096;
 
 /// Part of a process's line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,10 +60,11 @@ pub(crate) fn read(pid: Pid) -> Option<Stat> {
 /// # Errors
 /// The kernel was short of something ([`is_shortage`]).
 pub(crate) fn find(pid: Pid) -> io::Result<Option<Stat>> {
-    let mut line = Vec::new();
+    let mut line = [0; LIMIT];
     let file = std::fs::File::open(format!("/proc/{}/stat", pid.as_raw_nonzero()));
-    match file.and_then(|file| file.take(LIMIT).read_to_end(&mut line)) {
-        Ok(_) => Ok(parse(&line)),
+    // The kernel gives the line whole to one call.
+    match file.and_then(|mut file| file.read(&mut line)) {
+        Ok(length) => Ok(line.get(..length).and_then(parse)),
         Err(error) if is_shortage(&error) => Err(error),
         Err(_) => Ok(None),
     }

@@ -5,12 +5,16 @@
 //! timed: those of the system's clock are printed, measured in the same run. Beside them is what the
 //! `prometheus` crate takes for the same, in its cheapest form (labels looked up beforehand): a
 //! counter by status, a histogram of durations and a gauge of requests in flight, which is gone when
-//! its process is.
+//! its process is; and what it takes to hand the same to a bridge for statsd, count and duration in one
+//! datagram, without what the bridge takes and whether or not it arrives.
 
 use musterd_client::{Agent, Status};
 use prometheus::{Histogram, HistogramOpts, IntCounterVec, IntGauge, Opts};
 use rustix::time::{ClockId, clock_gettime};
+use std::cell::RefCell;
 use std::hint::black_box;
+use std::io::Write;
+use std::net::UdpSocket;
 use std::time::{Duration, Instant};
 
 const ROUNDS: usize = 25;
@@ -33,6 +37,7 @@ fn main() {
     let duration = Duration::from_millis(7);
     let record = cost(|| agent.record(Status::Success, black_box(duration), None));
     let peer = peer();
+    let datagram = datagram().unwrap_or(Cost { least: f64::NAN, median: f64::NAN });
 
     let line = |what: &str, cost: Cost| {
         println!("{what:44} {:6.1} ns (median {:.1})", cost.least, cost.median);
@@ -42,7 +47,26 @@ fn main() {
     line("a request begun and failed", error);
     line("a finished request, timed elsewhere", record);
     line("prometheus: counter, histogram, gauge, timed", peer);
+    line("statsd: a datagram, timed", datagram);
     println!("a request against prometheus                 {:6.2}", success.least / peer.least);
+    println!("a request against statsd                     {:6.2}", success.least / datagram.least);
+}
+
+/// What a datagram takes that says what statsd's clients say of a request; nobody reads it.
+fn datagram() -> std::io::Result<Cost> {
+    let bridge = UdpSocket::bind("127.0.0.1:0")?;
+    let socket = UdpSocket::bind("127.0.0.1:0")?;
+    socket.connect(bridge.local_addr()?)?;
+    let text = RefCell::new(Vec::new());
+    Ok(cost(|| {
+        let begun = Instant::now();
+        let mut text = text.borrow_mut();
+        text.clear();
+        let milliseconds = begun.elapsed().as_secs_f64() * 1e3;
+        let _ = write!(text, "requests:1|c\nrequest_duration:{milliseconds:.3}|ms");
+        // A full queue refuses it, as it would a bridge's.
+        let _ = black_box(socket.send(&text));
+    }))
 }
 
 /// What the `prometheus` crate takes for a request.
