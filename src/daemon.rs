@@ -4,6 +4,7 @@
 //! Must not know how any of it works.
 
 use crate::agent::connections::Connections;
+use crate::agent::context::{self, Context};
 use crate::agent::label::process_name;
 use crate::agent::lines::folder::Folder;
 use crate::agent::listener;
@@ -170,13 +171,13 @@ impl Daemon {
             let stopped = async { drop(web_stopped.await) };
             async move { http::serve(doors.web, &options, site, stopped).await }
         });
-        let context = listener::Context {
+        let context = Context {
             registry: self.registry.clone(),
             instruments: self.instruments.clone(),
             changed: self.changed.clone(),
             connections: Connections::new(self.config.agents.max_connections),
             hello_timeout: self.config.agents.hello_timeout,
-            log_quota: listener::refusal_quota(),
+            log_quota: context::refusal_quota(),
             lines: self.lines.clone(),
         };
         for (key, process) in doors.returned {
@@ -336,9 +337,15 @@ impl Daemon {
 /// Lets go of ledgers whose counts are written down, and has systemd do so.
 fn forget_written(store: &mut Store, lines: &Folder) {
     for name in store.take_written() {
-        notify::forget(&name);
+        forget_ledger(&name);
         lines.remove(&name);
     }
+}
+
+/// Has systemd let go of a ledger and of its process.
+fn forget_ledger(name: &str) {
+    notify::forget(name);
+    notify::forget(&process_name(name));
 }
 
 /// Takes back the ledgers that the daemon before has written for programs that send lines.
@@ -376,7 +383,7 @@ fn take_back(
             Ok(None) => {}
             Err(error) => {
                 tracing::error!(name, error, "a ledger that systemd has kept cannot be used");
-                notify::forget(&name);
+                forget_ledger(&name);
             }
         }
     }

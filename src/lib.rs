@@ -9,6 +9,7 @@
 //! - [`names`]: what an agent may be called.
 //! - [`accounts`]: users and groups by name.
 //! - [`cgroup`]: which unit of systemd's a process belongs to.
+//! - [`quota`]: how many lines of a kind the log takes.
 //! - [`clock`]: the one clock of ledgers, agents and the daemon.
 //!
 //! From the kernel to an answer:
@@ -68,6 +69,7 @@ pub mod open_files;
 pub mod pidfd;
 mod proc_stat;
 pub mod process;
+pub mod quota;
 pub mod report;
 pub mod sampler;
 pub mod sole;

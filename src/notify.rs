@@ -3,11 +3,9 @@
 //!
 //! Must not know what any of it means to the daemon.
 
-use crate::agent::label::process_name;
-use crate::agent::registry::Keepsake;
 use rustix::net::sockopt::{socket_acceptconn, socket_domain};
 use sd_notify::NotifyState;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixListener;
 use std::time::Duration;
 
@@ -36,29 +34,18 @@ pub fn handed_over() -> Handed {
     handed
 }
 
-/// Has systemd keep a ledger, and the descriptor of its process, for the next daemon
-/// (sd_pid_notify_with_fds(3)).
-pub fn keep(keepsake: &Keepsake, process: Option<&OwnedFd>) {
-    let label = &keepsake.label;
-    keep_file(&label.ledger_name(), keepsake.file.as_fd());
-    if let Some(process) = process {
-        keep_file(&label.process_name(), process.as_fd());
-    }
-}
-
-fn keep_file(name: &str, file: BorrowedFd<'_>) {
+/// Has systemd keep a file for the next daemon, by a name (sd_pid_notify_with_fds(3)).
+pub fn keep(name: &str, file: BorrowedFd<'_>) {
     // Without FDPOLL=0 systemd lets go of a process's descriptor when the process ends.
     let states = [NotifyState::FdStore, NotifyState::FdName(name), NotifyState::Custom("FDPOLL=0")];
     if let Err(error) = sd_notify::notify_with_fds(&states, &[file]) {
-        tracing::warn!(name, %error, "cannot have systemd keep a ledger");
+        tracing::warn!(name, %error, "cannot have systemd keep a file");
     }
 }
 
-/// Has systemd keep a ledger no longer.
-pub fn forget(ledger_name: &str) {
-    for name in [ledger_name, &process_name(ledger_name)] {
-        tell(&[NotifyState::FdStoreRemove, NotifyState::FdName(name)]);
-    }
+/// Has systemd keep the files of a name no longer.
+pub fn forget(name: &str) {
+    tell(&[NotifyState::FdStoreRemove, NotifyState::FdName(name)]);
 }
 
 /// Everything is served.

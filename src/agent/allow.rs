@@ -2,7 +2,7 @@
 //!
 //! Must not know how any of it is found out.
 
-use super::registry::Refusal;
+use super::protocol::Refusal;
 use serde::Deserialize;
 use std::fmt;
 use std::path::PathBuf;

@@ -265,7 +265,6 @@ pub fn describe(registry: &Registry, name: &str, agent: &Agent, now: Duration) -
 }
 
 /// Counts are exact up to 2^53, as in Prometheus itself.
-#[allow(clippy::cast_precision_loss)]
-pub(super) fn number(count: u64) -> f64 {
+fn number(count: u64) -> f64 {
     count as f64
 }

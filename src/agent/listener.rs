@@ -1,33 +1,29 @@
 //! The agent socket: accepts, asks the kernel who is there, reads one hello, hands over a ledger or has
 //! lines read, and waits for the end of the connection and of the process.
 //!
-//! Must not know what is in a ledger. All it tells goes to the [`Registry`].
+//! Must not know what is in a ledger. All it tells goes to the [`Registry`](super::registry::Registry).
 
 use super::allow;
-use super::connections::{Connections, Open};
+use super::connections::Open;
+use super::context::Context;
 use super::lines::connection::{self, Lines};
-use super::lines::folder::Folder;
 use super::offered::{self, Offered, Sender};
 use super::options::Options;
 use super::peer::Peer;
-use super::protocol::{self, Frame, HELLO_LIMIT, Hello, Mode, Violation};
-use super::registry::{COPY_TIME, Key, RETURN_TIME, Refusal, Registry};
-use crate::instruments::Instruments;
-use crate::logging::Quota;
+use super::protocol::{self, Frame, HELLO_LIMIT, Hello, Mode, Refusal, Violation};
+use super::registry::{COPY_TIME, Keepsake, Key, RETURN_TIME};
 use crate::pidfd::Watch;
 use crate::{accounts, clock, notify};
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
     SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
 };
-use std::cell::RefCell;
 use std::fs;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::Path;
-use std::rc::Rc;
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, Interest};
 use tokio::net::{UnixListener, UnixStream};
@@ -86,31 +82,6 @@ const COME_BACK: Duration = Duration::from_secs(2);
 /// Clients that have lost a connection try again each second.
 const LONGEST_RETRY: Duration = Duration::from_secs(5);
 
-/// What every connection needs.
-#[derive(Clone)]
-pub struct Context {
-    /// Whom to tell.
-    pub registry: Rc<RefCell<Registry>>,
-    /// Where refusals are counted.
-    pub instruments: Instruments,
-    /// Woken when something has happened that should be kept or looked at soon.
-    pub changed: Rc<tokio::sync::Notify>,
-    /// Which connections are open.
-    pub connections: Rc<Connections>,
-    /// How long a client may take to say who it is.
-    pub hello_timeout: Duration,
-    /// Lines about refusals.
-    pub log_quota: Rc<Quota>,
-    /// Where ledgers are kept of programs that send lines.
-    pub lines: Folder,
-}
-
-/// A quota for lines about refusals: all are counted, these are also described.
-#[must_use]
-pub fn refusal_quota() -> Rc<Quota> {
-    Rc::new(Quota::new(20, Duration::from_secs(10)))
-}
-
 /// Accepts for ever. An accept error is logged, counted and outlived.
 pub async fn serve(listener: UnixListener, context: Context) {
     loop {
@@ -160,7 +131,7 @@ async fn attend(stream: UnixStream, mut open: Open, context: &Context) {
                 let (pid, uid, reason) = (peer.pid, peer.uid, &refusal.text);
                 tracing::warn!(pid, uid, reason, left_out, "agent refused");
             }
-            let _ = send(&stream, &protocol::refusal(&refusal.text, refusal.retry), None).await;
+            let _ = send(&stream, &refusal.answer(), None).await;
             return;
         }
     };
@@ -313,8 +284,11 @@ async fn greet(stream: &UnixStream, peer: &Peer, context: &Context) -> Result<Gr
         context.connections.replaced(key);
     }
     // Before the agent can count anything in it.
-    if let Some(keepsake) = &welcome.keepsake {
-        notify::keep(keepsake, peer.pidfd.as_ref());
+    if let Some(Keepsake { label, file }) = &welcome.keepsake {
+        notify::keep(&label.ledger_name(), file.as_fd());
+        if let Some(process) = &peer.pidfd {
+            notify::keep(&label.process_name(), process.as_fd());
+        }
     }
     let is_new = welcome.file.is_some();
     if let Err(error) = send(stream, &welcome.answer, welcome.file).await {

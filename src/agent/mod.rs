@@ -15,6 +15,7 @@ pub mod allow;
 pub mod buckets;
 pub mod catalog;
 pub mod connections;
+pub mod context;
 pub mod declaration;
 pub mod exact;
 pub mod export;

@@ -193,13 +193,25 @@ pub fn welcome_lines(applied: u64) -> String {
     format!("{{\"musterd\":1,\"ok\":true,\"mode\":\"lines\",\"applied\":{applied}}}\n")
 }
 
-/// The answer to a hello that is refused; `retry` when it may be granted another time.
-#[must_use]
-pub fn refusal(text: &str, retry: bool) -> String {
-    let mut line =
-        serde_json::json!({"musterd": 1, "ok": false, "error": text, "retry": retry}).to_string();
-    line.push('\n');
-    line
+/// A hello that is refused, for what it says or for who says it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// The word for `musterd_refused_total{reason}`.
+    pub reason: &'static str,
+    /// What was wrong and what was wanted, for the peer and for the log.
+    pub text: String,
+    /// Whether it may be granted another time.
+    pub retry: bool,
+}
+
+impl Refusal {
+    /// The answer to it.
+    #[must_use]
+    pub fn answer(&self) -> String {
+        let Self { text, retry, .. } = self;
+        let answer = serde_json::json!({"musterd": 1, "ok": false, "error": text, "retry": retry});
+        format!("{answer}\n")
+    }
 }
 
 #[cfg(test)]
@@ -271,9 +283,10 @@ mod tests {
 
     #[test]
     fn answers_are_one_line_of_json() {
-        for answer in
-            [welcome_new(4096, 5), welcome_back(), welcome_lines(7), refusal("a \"b\"\n", true)]
-        {
+        let text = "a \"b\"\n".to_owned();
+        let refusal = Refusal { reason: "malformed", text, retry: true };
+        let answers = [welcome_new(4096, 5), welcome_back(), welcome_lines(7), refusal.answer()];
+        for answer in answers {
             assert_eq!(answer.matches('\n').count(), 1);
             let value: serde_json::Value = serde_json::from_str(&answer).unwrap();
             assert_eq!(value["musterd"], 1);

@@ -10,7 +10,7 @@ mod agent;
 mod lines;
 
 pub(super) use admission::COPY_TIME;
-pub use admission::{Keepsake, Refusal, Welcome};
+pub use admission::{Keepsake, Welcome};
 pub(super) use agent::RETURN_TIME;
 pub use agent::{Agent, Live};
 

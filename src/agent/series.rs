@@ -368,7 +368,7 @@ impl SeriesTable {
             let (family, labels) = (row.family.place(), row.labels);
             match &row.value {
                 Value::Count { current, .. } => {
-                    writer.number(family, labels, super::export::number(*current));
+                    writer.number(family, labels, *current as f64);
                 }
                 Value::Sum(sum) => writer.number(family, labels, sum.shown),
                 Value::Gauge(Some(value)) => writer.number(family, labels, *value),

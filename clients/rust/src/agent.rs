@@ -5,8 +5,8 @@ mod reporter;
 mod sharing;
 
 use crate::connection::Settings;
+use crate::declaration::Declaration;
 use crate::layout::names;
-use crate::own::Declaration;
 use crate::series::Placed;
 use crate::writer::{Flight, Update, Writer};
 use books::Books;

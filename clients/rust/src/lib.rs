@@ -50,6 +50,7 @@ mod agent;
 mod buckets;
 mod clock;
 mod connection;
+mod declaration;
 pub mod layout;
 pub mod memory;
 mod own;

@@ -3,6 +3,7 @@
 //! Must not know how a ledger is laid out.
 
 use crate::agent::Agent;
+use crate::declaration::Declaration;
 use crate::layout::{Kind, Shape};
 
 /// A metric before it is used, described step by step. Names, units and labels that break a rule of
@@ -24,17 +25,6 @@ pub struct Declare<'a, M> {
     agent: &'a Agent,
     declaration: Declaration,
     make: fn(&'a Agent, usize) -> M,
-}
-
-/// What is declared of a series.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Declaration {
-    pub(crate) kind: Kind,
-    pub(crate) name: String,
-    pub(crate) labels: Vec<(String, String)>,
-    pub(crate) help: String,
-    pub(crate) unit: String,
-    pub(crate) shape: Option<Shape>,
 }
 
 impl<'a, M> Declare<'a, M> {

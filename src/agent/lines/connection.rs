@@ -6,7 +6,7 @@
 
 use super::book::Book;
 use super::protocol::{self, BATCH_LIMIT, Frame, LINE_LIMIT};
-use crate::agent::listener::Context;
+use crate::agent::context::Context;
 use crate::agent::protocol::{Violation, welcome_lines};
 use crate::agent::registry::Key;
 use crate::clock;

@@ -10,7 +10,7 @@ use crate::agent::lines::folder::OwnLedger;
 use crate::agent::offered::Offered;
 use crate::agent::options::{LEDGER_SIZES, Options};
 use crate::agent::peer::Peer;
-use crate::agent::protocol::{self, Hello};
+use crate::agent::protocol::{self, Hello, Refusal};
 use crate::agent::window;
 use crate::proc_stat;
 use std::os::fd::OwnedFd;
@@ -38,17 +38,6 @@ pub struct Keepsake {
     pub label: Label,
     /// Its memory.
     pub file: OwnedFd,
-}
-
-/// A hello that was refused.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refusal {
-    /// The word for `musterd_refused_total{reason}`.
-    pub reason: &'static str,
-    /// What was wrong and what was wanted, for the peer and for the log.
-    pub text: String,
-    /// Whether it may be granted another time.
-    pub retry: bool,
 }
 
 /// Where a ledger comes from.

@@ -1,14 +1,14 @@
 //! What the registry does for programs that send lines: their ledgers are like all others, but that the
 //! daemon makes and writes them, and that their sessions outlive them.
 
-use super::{Agent, Key, Origin, Refusal, Registry};
+use super::{Agent, Key, Origin, Registry};
 use crate::agent::label::Label;
 use crate::agent::ledger::Ledger;
 use crate::agent::lines::book::{Book, Limits};
 use crate::agent::lines::folder::{Folder, LEDGER_SIZE, OwnLedger};
 use crate::agent::options::Options;
 use crate::agent::peer::Peer;
-use crate::agent::protocol::Hello;
+use crate::agent::protocol::{Hello, Refusal};
 use crate::proc_stat;
 use musterd_client::layout::header;
 use std::io;

@@ -3,7 +3,7 @@
 //!
 //! Must not know what time it is.
 
-use super::zone_rule::Yearly;
+use super::zone_rule::{LocalTime, Yearly};
 use crate::host::root::Root;
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat, openat2};
 use rustix::io::Errno;
@@ -11,15 +11,6 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
-
-/// What holds at one time.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct LocalTime<'a> {
-    /// The zone's abbreviation, such as `CET`.
-    pub(super) name: &'a str,
-    /// Seconds that local time is ahead of UTC.
-    pub(super) offset: i32,
-}
 
 const UTC: LocalTime<'static> = LocalTime { name: "UTC", offset: 0 };
 

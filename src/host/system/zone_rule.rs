@@ -3,9 +3,16 @@
 //!
 //! Must not know where the rule comes from.
 
-use super::zone::LocalTime;
-
 const DAY: i64 = 86_400;
+
+/// What holds at one time.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct LocalTime<'a> {
+    /// The zone's abbreviation, such as `CET`.
+    pub(super) name: &'a str,
+    /// Seconds that local time is ahead of UTC.
+    pub(super) offset: i32,
+}
 
 /// Standard time, and summer time if the zone has it, every year anew.
 #[derive(Debug, PartialEq)]

@@ -4,7 +4,8 @@
 //! Must not know how processes are watched.
 
 use super::child::Child;
-use super::process::{NotStarted, Process};
+use super::course::NotStarted;
+use super::process::Process;
 use super::record::{Record, Rested};
 use super::{Runner, boot, exec, unit};
 use crate::open_files::is_shortage;

@@ -2,7 +2,8 @@
 //!
 //! Must not know what is done about it.
 
-use super::process::{Course, End, NotStarted, Process};
+use super::course::{Course, End, NotStarted};
+use super::process::Process;
 use super::unit::{Left, Moved, Unit};
 use crate::supervisor::machine::Signal;
 use std::future::pending;
@@ -17,7 +18,7 @@ pub(super) enum Happening {
     Ending {
         asked: bool,
     },
-    Ended(End),
+    Ended(End<Process>),
     /// Nothing is left of it: whether someone has had systemd stop it.
     Emptied {
         asked: bool,

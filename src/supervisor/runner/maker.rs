@@ -2,8 +2,9 @@
 //!
 //! Must not know when one is made.
 
+use super::course::NotStarted;
 use super::notes::Notes;
-use super::process::{NotStarted, Process};
+use super::process::Process;
 use super::unit::Unit;
 use super::{Places, exec};
 use crate::supervisor::options::Definition;

@@ -6,6 +6,7 @@
 mod begin;
 mod boot;
 mod child;
+mod course;
 mod exec;
 mod maker;
 mod notes;
@@ -20,9 +21,10 @@ use super::policy::Reason;
 use super::report::{LastExit, Report, Reports, Status, Statuses, What};
 use super::systemd::Manager;
 use child::{Child, Happening};
+use course::{End, NotStarted};
 use maker::Maker;
 use notes::Notes;
-use process::{End, NotStarted};
+use process::Process;
 use record::Rested;
 use std::future::pending;
 use std::hash::{BuildHasher, RandomState};
@@ -240,7 +242,7 @@ impl Runner {
         self.left.waiting &= failure.waits;
     }
 
-    fn learn_end(&mut self, end: End) {
+    fn learn_end(&mut self, end: End<Process>) {
         let (exit, asked) = match end {
             End::Itself(exit) => (exit, false),
             End::Asked(exit) => (exit, true),

@@ -2,9 +2,9 @@
 //!
 //! Must not know when or why a process is made or ended.
 
+use super::course::{Course, End};
 use super::{exec, unit};
 use crate::supervisor::machine::Signal;
-use crate::supervisor::policy::Exit;
 use std::io;
 
 /// A leader, and what it has started.
@@ -13,46 +13,6 @@ pub(super) enum Process {
     Own(exec::Process),
     /// Made by systemd.
     Unit(unit::Process),
-}
-
-/// What ended a leader.
-pub(super) enum End {
-    /// Its own doing, a fault, a signal from somewhere.
-    Itself(Exit),
-    /// It was asked to stop: by the table or, where systemd runs it, by anyone who may ask that.
-    Asked(Exit),
-    /// Someone had systemd start it anew; this one runs now, or has run since.
-    Replaced(Process),
-    /// Someone had systemd start it anew, and that has failed.
-    NotReplaced(NotStarted),
-}
-
-/// What becomes of a leader.
-pub(super) enum Course {
-    /// It lives, and systemd has it end: whether because it was asked to.
-    Ending { asked: bool },
-    /// It has ended.
-    Over(End),
-}
-
-/// Why there is no leader.
-#[derive(Debug)]
-pub(super) struct NotStarted {
-    /// What was wrong with what.
-    pub(super) why: String,
-    /// Which run of the unit has failed, if it came so far.
-    pub(super) run: Option<u64>,
-    /// Whether systemd would try again some time.
-    pub(super) waits: bool,
-    /// Whether that lies with the configuration as a whole, or with the bus.
-    pub(super) hindered: bool,
-}
-
-impl NotStarted {
-    /// It did not come so far.
-    pub(super) const fn because(why: String) -> Self {
-        Self { why, run: None, waits: false, hindered: false }
-    }
 }
 
 impl Process {
@@ -89,10 +49,10 @@ impl Process {
     }
 
     /// Waits for the leader to end, or for someone else to begin to end it. May be dropped and called again.
-    pub(super) async fn course(&mut self) -> Course {
+    pub(super) async fn course(&mut self) -> Course<Self> {
         match self {
             Self::Own(process) => Course::Over(End::Itself(process.exited().await)),
-            Self::Unit(process) => process.course().await,
+            Self::Unit(process) => process.course().await.map(Self::Unit),
         }
     }
 

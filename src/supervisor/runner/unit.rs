@@ -6,7 +6,7 @@
 //!
 //! Must not know when or why a process is made or ended.
 
-use super::process::{Course, End, NotStarted, Process as AnyProcess};
+use super::course::{Course, End, NotStarted};
 use super::seen::{Place, Seen};
 use crate::proc_stat;
 use crate::supervisor::machine::Signal;
@@ -256,7 +256,7 @@ impl Process {
     }
 
     /// Waits until this run is over, or systemd has it end. May be dropped and called again.
-    pub(super) async fn course(&mut self) -> Course {
+    pub(super) async fn course(&mut self) -> Course<Self> {
         loop {
             if let Ok(mut changes) = self.unit.manager.changes(&self.unit.name).await
                 && let Some(course) = self.watch(&mut changes).await
@@ -271,7 +271,7 @@ impl Process {
     }
 
     /// As [`Process::course`]; `None` if systemd does not answer.
-    async fn watch(&self, changes: &mut Changes) -> Option<Course> {
+    async fn watch(&self, changes: &mut Changes) -> Option<Course<Self>> {
         loop {
             let seen = self.unit.look().await.ok()?;
             if let Some(end) = self.end(&seen) {
@@ -287,14 +287,13 @@ impl Process {
     }
 
     /// How this run has ended, if it has.
-    fn end(&self, seen: &Seen) -> Option<End> {
-        let replaced = |process| End::Replaced(AnyProcess::Unit(process));
+    fn end(&self, seen: &Seen) -> Option<End<Self>> {
         if seen.is_over_since(self.run) {
-            return Some(self.unit.missed(seen).map_or_else(End::NotReplaced, replaced));
+            return Some(self.unit.missed(seen).map_or_else(End::NotReplaced, End::Replaced));
         }
         match seen.place() {
             Place::Runs { pid, run } if run != self.run => {
-                Some(replaced(self.unit.process(pid, run)))
+                Some(End::Replaced(self.unit.process(pid, run)))
             }
             Place::Waits(exit) | Place::Clears { exit, asked: false } => Some(End::Itself(exit)),
             Place::Down(exit) => Some(End::Asked(exit)),

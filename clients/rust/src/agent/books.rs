@@ -5,9 +5,9 @@
 use super::Status;
 use crate::clock::Clock;
 use crate::connection::Connection;
+use crate::declaration::Declaration;
 use crate::layout::{DURATION_SCHEMAS, Kind, Shape, names};
 use crate::memory::Memory;
-use crate::own::Declaration;
 use crate::record::Description;
 use crate::series::{Ledgers, Placed};
 use crate::writer::{Flight, HistogramSeries, Series, Update, Writer};

@@ -5,8 +5,8 @@
 
 use super::books::Books;
 use crate::connection::{Connection, Host, Settings};
+use crate::declaration::Declaration;
 use crate::memory::{Memory, Origin};
-use crate::own::Declaration;
 use crate::turn::{OwnTurn, Turn};
 use once_cell::race::OnceBox;
 use std::ops::DerefMut;
