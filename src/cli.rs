@@ -209,7 +209,7 @@ enum From {
 
 #[derive(Debug, Args)]
 struct Flags {
-    /// A file of variables with flags, such as /etc/default/prometheus-node-exporter
+    /// A file of variables with flags, such as those in /etc/default
     #[arg(long, value_name = "FILE")]
     file: Option<PathBuf>,
     /// The flags, behind --

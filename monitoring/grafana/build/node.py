@@ -188,6 +188,29 @@ WHO = row(
         "Bps",
     ),
     series(
+        "Waiting by process group",
+        "Threads of the ten groups that waited most for a disk or another device, and cannot be interrupted meanwhile: "
+        "a line that never falls to 0 is a device that does not answer.",
+        {
+            "{{groupname}}": busiest(
+                'namedprocess_namegroup_states{@node,state="Waiting"}',
+                'avg_over_time(namedprocess_namegroup_states{@node,state="Waiting"}[$__range] @ end())',
+                "groupname",
+            )
+        },
+    ),
+    series(
+        "Threads by process group",
+        "The ten groups that have most threads.",
+        {
+            "{{groupname}}": busiest(
+                "namedprocess_namegroup_num_threads{@node}",
+                "avg_over_time(namedprocess_namegroup_num_threads{@node}[$__range] @ end())",
+                "groupname",
+            )
+        },
+    ),
+    series(
         "CPU by agent",
         "What the process trees of the ten agents that use most take, in processors.",
         {"{{agent}}": busiest_by("agent", "rate(agent_process_cpu_seconds_total{@node}WINDOW)")},
