@@ -39,6 +39,7 @@ compare() { # TITLE FLAGS... - on both sides
     python3 "$top/benches/scrape_cost.py" musterd "$ours" "$musterd_url/metrics?collect[]=namedprocess" \
         process-exporter "$theirs" "$their_url/metrics" "${arguments[@]}"
     kill "$ours" "$theirs"
+    wait "$ours" "$theirs" || true
 }
 
 arguments=(--scrapes 50 "$@")

@@ -11,25 +11,24 @@ const UNIT_KINDS: [&str; 5] = [".service", ".scope", ".socket", ".mount", ".swap
 /// `user@1000.service`, whatever the user has named it.
 #[must_use]
 pub fn unit_of(text: &str) -> Option<&str> {
-    paths(text).find_map(|path| {
+    // Version 2, and systemd's own hierarchy of version 1.
+    let laid_out = lines(text).filter(|(hierarchy, _)| ["", "name=systemd"].contains(hierarchy));
+    laid_out.map(|(_, path)| path).find_map(|path| {
         let first = path.split('/').skip(1).find(|part| !part.ends_with(".slice"))?;
         UNIT_KINDS.iter().any(|kind| first.ends_with(kind)).then_some(first)
     })
 }
 
-/// The path of a process's cgroup: in the hierarchy of version 2, else in systemd's own of version 1.
+/// The path of a process's cgroup: where there are several hierarchies (version 1), the longest, as in some
+/// of them a process may be at the top.
 #[must_use]
 pub fn path_of(text: &str) -> Option<&str> {
-    paths(text).max_by_key(|path| path.len())
+    lines(text).map(|(_, path)| path).max_by_key(|path| path.len())
 }
 
-/// The paths in the hierarchies that systemd lays out: version 2, and its own of version 1.
-fn paths(text: &str) -> impl Iterator<Item = &str> {
-    text.lines().filter_map(|line| {
-        let (_number, rest) = line.split_once(':')?;
-        let (hierarchy, path) = rest.split_once(':')?;
-        ["", "name=systemd"].contains(&hierarchy).then_some(path)
-    })
+/// Each hierarchy, by its controllers or its name, and the process's path in it.
+fn lines(text: &str) -> impl Iterator<Item = (&str, &str)> {
+    text.lines().filter_map(|line| line.split_once(':')?.1.split_once(':'))
 }
 
 #[cfg(test)]
@@ -65,8 +64,8 @@ mod tests {
         for (text, path) in [
             ("0::/docker/0123\n", Some("/docker/0123")),
             ("0::/\n", Some("/")),
-            ("3:cpu:/long/er/than/all\n1:name=systemd:/docker/0123\n0::/\n", Some("/docker/0123")),
-            ("3:cpu:/x\n", None),
+            ("3:cpu:/\n1:name=systemd:/docker/0123\n0::/\n", Some("/docker/0123")),
+            ("3:cpu,cpuacct:/x\n", Some("/x")),
             ("", None),
         ] {
             assert_eq!(path_of(text), path, "{text:?}");

@@ -296,6 +296,9 @@ fn import(from: From) -> Result<(), String> {
     for what in &imported.left_out {
         stderr::say(format_args!("not imported: {what}"));
     }
+    for what in &imported.differs {
+        stderr::say(format_args!("not the same: {what}"));
+    }
     let written = std::io::stdout().write_all(imported.config.as_bytes());
     written.map_err(|error| format!("cannot write: {error}"))
 }

@@ -7,7 +7,8 @@ use musterd::host::{Error, Pass};
 use musterd::metric::{Batch, Point};
 use musterd::process::{AGENT_FAMILIES, AgentRoot, FAMILIES, Options, Processes, THREAD_FAMILIES};
 use std::collections::{BTreeMap, BTreeSet};
-use std::process::{Child, Command};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -198,6 +199,73 @@ fn threads_are_counted_by_name() {
         .collect();
     assert_eq!(names.len(), 2, "{names:?}");
     assert_eq!(values[r#"musterd_process_overflow_total{limit="max_thread_names"}"#], 2.0);
+}
+
+/// A copy of the fixture that may be changed; gone when dropped.
+struct Changeable(PathBuf);
+
+impl Changeable {
+    fn new(name: &str) -> Self {
+        let folder = std::env::temp_dir().join(format!("musterd-{name}-{}", std::process::id()));
+        let fixture = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/process/proc");
+        let copied = Command::new("cp").arg("-r").arg(fixture).arg(&folder).status().unwrap();
+        assert!(copied.success());
+        Self(folder)
+    }
+}
+
+impl Drop for Changeable {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+#[test]
+fn a_thread_that_cannot_be_read_makes_no_counter_jump() {
+    let proc = Changeable::new("unread-thread");
+    let mut live = processes(proc.0.to_str().unwrap(), "");
+    let mut look = || {
+        let values = collect(&mut live, &[], true).unwrap();
+        let labels = r#"groupname="ledgerd",ctxswitchtype="voluntary""#;
+        let switches = group(&values, "context_switches_total", labels);
+        (switches, values["namedprocess_scrape_partial_errors{}"])
+    };
+    let before = look();
+    let status = proc.0.join("71/task/74/status");
+    let text = std::fs::read(&status).unwrap();
+    std::fs::remove_file(&status).unwrap();
+    std::fs::create_dir(&status).unwrap();
+    // One more than the process that is read in part at every scan.
+    assert_eq!(look(), (before.0, before.1 + 2.0));
+    std::fs::remove_dir(&status).unwrap();
+    std::fs::write(&status, text).unwrap();
+    assert_eq!(look().0, before.0);
+}
+
+#[test]
+fn rules_are_asked_again_some_time() {
+    let proc = Changeable::new("asked-again");
+    let rules = "groups = [{ name = 'retitled', cmdline = 'now another' }]";
+    let mut live = processes(proc.0.to_str().unwrap(), rules);
+    let mut count = || {
+        let values = collect(&mut live, &[], true).unwrap();
+        group(&values, "num_procs", r#"groupname="retitled""#)
+    };
+    assert_eq!(count(), None);
+    std::fs::write(proc.0.join("72/cmdline"), "now another\0").unwrap();
+    assert!((0..64).any(|_| count() == Some(1.0)));
+}
+
+#[test]
+fn a_long_command_line_is_read_to_its_end() {
+    let mut live = processes("/proc", "groups = [{ name = 'long', cmdline = ' end-marker$' }]");
+    let long = "x".repeat(20_000);
+    let arguments = ["-c", "read -r _", &long, "end-marker"];
+    let sleeper =
+        Sleeper(Command::new("sh").args(arguments).stdin(Stdio::piped()).spawn().unwrap());
+    let values = collect(&mut live, &[], true).unwrap();
+    assert_eq!(group(&values, "num_procs", r#"groupname="long""#), Some(1.0));
+    drop(sleeper);
 }
 
 #[test]

@@ -21,6 +21,8 @@ pub struct Imported {
     pub config: String,
     /// What it does not say, and why.
     pub left_out: Vec<String>,
+    /// What it says, and what yet is not the same.
+    pub differs: Vec<String>,
 }
 
 /// An address to listen at, as an exporter's flag has it: Go listens on every address if there is none.
@@ -29,6 +31,14 @@ fn listen_address(text: &str) -> String {
         Some(port) => format!("[::]:{port}"),
         None => text.replacen("localhost:", "127.0.0.1:", 1),
     }
+}
+
+/// What is to be said where no flag says where to listen: whoever scrapes asks at the other port.
+fn elsewhere(exporter: &str, port: u16) -> String {
+    format!(
+        "{exporter} listens on port {port} of all addresses unless told otherwise, musterd on \
+         127.0.0.1:9089: [http] listen says where"
+    )
 }
 
 /// The shipped configuration.

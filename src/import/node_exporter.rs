@@ -4,7 +4,7 @@
 //! is in the shipped configuration.
 
 use super::node_flags::{self as flags, Flag, Target};
-use super::{Imported, at, defaults};
+use super::{Imported, at, defaults, elsewhere};
 use crate::config;
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -27,7 +27,9 @@ pub fn node_exporter(flags: &[String]) -> Result<Imported, String> {
     }
     let config = write(&import.keys);
     config::parse(&[("what was imported", &config)]).map_err(|error| error.to_string())?;
-    Ok(Imported { config, left_out: import.left_out })
+    let listens = import.keys.contains_key(["http", "listen"].map(str::to_owned).as_slice());
+    let differs = (!listens).then(|| elsewhere("node_exporter", 9100)).into_iter().collect();
+    Ok(Imported { config, left_out: import.left_out, differs })
 }
 
 struct Import {
@@ -213,6 +215,12 @@ mod tests {
         ] {
             assert_eq!(config(flags), wanted, "{flags}");
         }
+    }
+
+    #[test]
+    fn that_it_listens_elsewhere_is_told() {
+        assert!(import("--collector.wifi").differs[0].contains("port 9100"));
+        assert_eq!(import("--web.listen-address=:9100").differs, [""; 0]);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! Must not know how processes are counted.
 
 use super::process_names::{self, Rules};
-use super::{Imported, listen_address};
+use super::{Imported, elsewhere, listen_address};
 use crate::config;
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -17,7 +17,11 @@ const SWITCHES: [(&str, &str); 3] =
 
 /// Flags that say yes or no and have no key, and why.
 const NO_KEYS: [(&str, &str); 6] = [
-    ("recheck", ""), // A process is asked again when it runs another program or takes another name.
+    (
+        "recheck",
+        "a process is asked again when it runs another program or takes another name, and at every \
+         64th scan",
+    ),
     ("remove-empty-groups", "counters of a group stay when its processes have ended"),
     ("gather-inotify-watches", "musterd has no such option"),
     ("once-to-stdout", "there is nothing to be configured for it"),
@@ -27,7 +31,7 @@ const NO_KEYS: [(&str, &str); 6] = [
 
 /// Flags with a value, that are not of the names of groups.
 const VALUES: [(&str, &str); 4] = [
-    ("recheck-with-time-limit", ""),
+    ("recheck-with-time-limit", "a process is asked again some time, however old it is"),
     ("once-to-stdout-delay", "there is nothing to be configured for it"),
     ("web.config.file", "TLS and passwords are a reverse proxy's"),
     ("web.telemetry-path", "metrics are always at /metrics"),
@@ -50,7 +54,7 @@ pub fn process_exporter(
 ) -> Result<Imported, String> {
     let (given, unknown) = given(flags)?;
     let value = |name: &str| given.get(name).map_or("", |(value, _)| *value);
-    let Rules { list, mut left_out } = match given.get("config.path") {
+    let Rules { list, mut left_out, mut differs } = match given.get("config.path") {
         Some((path, _)) => {
             let rules = process_names::of_file(&read(Path::new(path))?);
             rules.map_err(|what| format!("{path}: {what}"))?
@@ -59,7 +63,7 @@ pub fn process_exporter(
     };
     for (name, why) in NO_KEYS.iter().chain(&VALUES) {
         if let Some((value, shown)) = given.get(name)
-            && !(why.is_empty() || matches!(*value, "false" | "/metrics"))
+            && !matches!(*value, "false" | "/metrics")
         {
             left_out.push(format!("{shown}: {why}"));
         }
@@ -91,7 +95,10 @@ pub fn process_exporter(
         let _ = write!(config, "\n[[processes.groups]]\n{rule}");
     }
     config::parse(&[("what was imported", &config)]).map_err(|error| error.to_string())?;
-    Ok(Imported { config, left_out })
+    if !given.contains_key("web.listen-address") {
+        differs.push(elsewhere("process-exporter", 9256));
+    }
+    Ok(Imported { config, left_out, differs })
 }
 
 fn is_set(name: &str, given: &Given<'_>, default: bool) -> Result<bool, String> {
@@ -163,14 +170,17 @@ mod tests {
                       [processes]\n# Processes that no rule takes are in no group.\nothers = false\n\
                       # -children, its default\nchildren = true\n# -threads, its default\nthreads = true\n\n\
                       [[processes.groups]]\nname = \"{comm}\"\ncmdline = [\".+\"]\n";
-        assert_eq!(imported, Ok(Imported { config: wanted.to_owned(), left_out: vec![] }));
+        let (left_out, differs) = (vec![], vec![]);
+        assert_eq!(imported, Ok(Imported { config: wanted.to_owned(), left_out, differs }));
         let imported = import(
             "-procnames=sh -children=false -threads=false -gather-smaps=f -debug -procfs /p",
         );
         let wanted = "[paths]\n# -procfs=/p\nprocfs = \"/p\"\n\n[log]\n# -debug\nlevel = \"debug\"\n\n\
                       [processes]\n# Processes that no rule takes are in no group.\nothers = false\n\n\
                       [[processes.groups]]\nname = \"{comm}\"\ncomm = [\"sh\"]\n";
-        assert_eq!(imported.unwrap().config, wanted);
+        let imported = imported.unwrap();
+        assert_eq!(imported.config, wanted);
+        assert!(imported.differs[0].contains("port 9256"));
     }
 
     #[test]
@@ -183,7 +193,13 @@ mod tests {
             imported.left_out.iter().map(|what| what.split(':').next().unwrap()).collect();
         assert_eq!(
             names,
-            ["-remove-empty-groups", "-web.config.file=/w", "-web.telemetry-path=/m", "-zzz"]
+            [
+                "-recheck",
+                "-remove-empty-groups",
+                "-web.config.file=/w",
+                "-web.telemetry-path=/m",
+                "-zzz"
+            ]
         );
         assert_eq!(import("-web.telemetry-path=/metrics -man=false").unwrap().left_out, [""; 0]);
     }

@@ -21,8 +21,8 @@ const CPU: Family = Family::counter(
 const MEMORY: Family = Family::gauge(
     "namedprocess_namegroup_memory_bytes",
     &["groupname", "memtype"],
-    "Memory of the group's members by type; pages that they share are counted in each, and with \
-     proportional_memory in proportional types each for its part.",
+    "Memory of the group's members by type; pages that they share count for each of them, but in \
+     proportional types for each in part.",
 );
 const NUM_THREADS: Family =
     Family::gauge("namedprocess_namegroup_num_threads", GROUP, "Threads of the group's members.");

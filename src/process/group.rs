@@ -24,6 +24,11 @@ impl Groups {
         Self { rules, limit, accounts: Accounts::default(), overflowed: 0 }
     }
 
+    /// Whether there is anything to ask a process.
+    pub(super) fn has_rules(&self) -> bool {
+        !self.rules.is_empty()
+    }
+
     /// The group that a process is in by the first rule that takes it.
     pub(super) fn by_rule(&mut self, process: &dyn Asked) -> Option<usize> {
         let name = self.rules.iter().find_map(|rule| rule.name_of(process))?;

@@ -9,6 +9,9 @@ use crate::{accounts, cgroup};
 use std::cell::OnceCell;
 use std::ffi::CStr;
 
+/// No more of a command line is looked at, in bytes.
+const LONGEST: u64 = 1 << 20;
+
 /// A process that is asked who it is.
 pub(super) struct Identity<'p> {
     pid: u32,
@@ -40,7 +43,10 @@ impl Asked for Identity<'_> {
     }
 
     fn arguments(&self) -> &str {
-        self.arguments.get_or_init(|| self.read(c"cmdline"))
+        self.arguments.get_or_init(|| {
+            let text = self.folder.read_long(c"cmdline", LONGEST).unwrap_or_default();
+            String::from_utf8_lossy(&text).into_owned()
+        })
     }
 
     fn user(&self) -> String {

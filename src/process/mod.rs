@@ -41,8 +41,8 @@ use table::{Place, Rest, Table, Top};
 pub use thread_families::THREAD_FAMILIES;
 use threads::{Thread, Threads};
 
-/// Every this many scans, what hardly ever changes is read again: limits of open files, each
-/// process's at a scan of its own, and the boot time, which moves when the clock is set.
+/// Every this many scans, what hardly ever changes is read again: limits of open files and what rules ask
+/// for, each process's at a scan of its own, and the boot time, which moves when the clock is set.
 const RARELY: u64 = 64;
 /// As many agents' process trees are counted as this; agents are given by name from outside.
 const MAX_AGENTS: usize = 4096;
@@ -230,9 +230,9 @@ impl Processes {
     fn tell_denied(&mut self) {
         if self.scanner.is_denied && !std::mem::replace(&mut self.told_denied, true) {
             tracing::info!(
-                "bytes read and written (before Linux 6.2 open files, too) of other users' \
-                 processes are left out: they take CAP_DAC_READ_SEARCH and CAP_SYS_PTRACE, which \
-                 musterd.service has not by default"
+                "bytes read and written, memory in parts (before Linux 6.2 open files, too) of other \
+                 users' processes are left out: they take CAP_DAC_READ_SEARCH and CAP_SYS_PTRACE, \
+                 which musterd.service has not by default"
             );
         }
     }
@@ -280,6 +280,10 @@ impl Processes {
         let scan = self.table.scan();
         let known = self.table.meet(pid, comm, stat);
         let in_group = depth == Depth::Group;
+        let is_due = (scan + u64::from(pid)).is_multiple_of(RARELY);
+        if is_due && self.groups.has_rules() {
+            known.ask_again();
+        }
         if in_group && known.place == Place::Unknown {
             let found = self.groups.by_rule(&Identity::new(pid, &known.comm, &folder));
             known.place = match found {
@@ -300,7 +304,7 @@ impl Processes {
         let partial = partial || in_group && lacks;
         self.troubles.partial += u64::from(partial);
         if in_group {
-            if known.fd_limit.is_none() || (scan + u64::from(pid)).is_multiple_of(RARELY) {
+            if known.fd_limit.is_none() || is_due {
                 known.fd_limit = folder.read(c"limits", buffer).ok().and_then(stat::parse_fd_limit);
             }
             reading.fd_limit = known.fd_limit;

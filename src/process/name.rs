@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 /// No name is longer, in characters: a part of a command line may be of any length.
-const LIMIT: usize = 128;
+const LIMIT: usize = 512;
 
 /// What is asked of a process to find and name its group. Each answer is found out when it is asked
 /// for; what cannot be is empty.
@@ -31,9 +31,9 @@ pub(super) fn program(process: &dyn Asked) -> &str {
     }
 }
 
-/// The last part of a path.
+/// The last part of a path, whether or not a slash follows it.
 pub(super) fn base(path: &str) -> &str {
-    path.rsplit('/').next().unwrap_or_default()
+    path.trim_end_matches('/').rsplit('/').next().unwrap_or_default()
 }
 
 /// The parts of command lines that named groups of expressions have found.
@@ -59,6 +59,10 @@ enum Part {
 
 impl Part {
     fn of(place: &str, captures: &[String]) -> Result<Self, String> {
+        // What a rule finds in the command line it has named itself.
+        if captures.iter().any(|name| name == place) {
+            return Ok(Self::Capture(place.to_owned()));
+        }
         Ok(match place {
             "comm" => Self::Comm,
             "exe" => Self::Exe,
@@ -67,7 +71,6 @@ impl Part {
             "pid" => Self::Pid,
             "cgroup" => Self::Cgroup,
             "unit" => Self::Unit,
-            _ if captures.iter().any(|name| name == place) => Self::Capture(place.to_owned()),
             _ => {
                 return Err(format!(
                     "{{{place}}} is nothing to fill in; there are {{comm}}, {{exe}}, {{exe_base}}, \
@@ -196,6 +199,10 @@ mod tests {
         ] {
             assert_eq!(filled(text, &POSTGRES), name, "{text}");
         }
+        let own = Template::parse("{user}", &["user".to_owned()]).unwrap();
+        let captures = Captures::from([("user".to_owned(), "bob".to_owned())]);
+        assert_eq!(own.fill(&POSTGRES, &captures), "bob");
+        assert_eq!((base("/a/b"), base("/a/b/"), base("b"), base("/")), ("b", "b", "b", ""));
         let kernel = Example { comm: "kswapd0", arguments: "" };
         assert_eq!(filled("{exe}|{exe_base}", &kernel), "kswapd0|kswapd0");
     }

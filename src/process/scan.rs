@@ -12,10 +12,10 @@ use rustix::fs::{AtFlags, CWD, Mode, OFlags, RawDir, fstatfs, openat, statat};
 use rustix::io::{Errno, Result};
 use rustix::path::Arg;
 use std::ffi::CStr;
+use std::io::Read;
 use std::path::PathBuf;
 
-/// What one read asks for: more than any of these files holds, but for a command line, which is
-/// cut here.
+/// What one read asks for: more than any of these files holds.
 const READ: usize = 16 << 10;
 /// Space for the entries of a folder, filled anew as often as it takes.
 const ENTRIES: usize = 32 << 10;
@@ -135,10 +135,10 @@ impl Scanner {
         let mut reading = Reading { io, open_fds, ..Reading::of(stat) };
         let Some(extent) = extent else { return Ok(reading) };
         reading.swapped_bytes = status.map(|status| status.swapped_bytes);
-        let in_all = match extent.threads {
-            Some(threads) => self.read_threads(folder, stat.threads, threads, buffer),
-            None if stat.threads > 1 => self.sum_threads(folder, stat.threads, buffer),
-            None => status.map(|status| InAll::default().and(status)),
+        let in_all = if stat.threads > 1 || extent.threads.is_some() {
+            self.read_threads(folder, stat.threads, extent.threads, buffer)
+        } else {
+            status.map(|status| InAll::default().and(status))
         };
         if let Some(InAll { states, switches }) = in_all {
             (reading.states, reading.switches) = (states, Some(switches));
@@ -155,44 +155,47 @@ impl Scanner {
         Ok(reading)
     }
 
-    /// Reads the threads of a process, each by itself.
-    /// `None` where they are more than may still be read at this scan.
+    /// What the threads of a process have in all: its own `status` is the main thread's alone. With
+    /// `threads` each is read by itself as well. `None` where they are more than may still be read at
+    /// this scan, or one of them cannot be read.
+    ///
+    /// Threads that have exited are not in the sum of switches, which may fall; an account adds growth
+    /// alone, so that at most the growth of one interval is missed.
     fn read_threads(
         &mut self,
         folder: &Folder,
         count: u64,
-        (pid, threads): (u32, &mut Vec<Thread>),
+        mut threads: Option<(u32, &mut Vec<Thread>)>,
         buffer: &mut Vec<u8>,
     ) -> Option<InAll> {
         self.threads_left = self.threads_left.checked_sub(count)?;
         let mut in_all = InAll::default();
-        for_each_task(folder, &mut self.entries, |tasks, tid| {
-            let read = |folder: Folder| folder.thread(pid, tid, buffer);
-            if let Some((status, thread)) = task(tasks, tid).ok().and_then(read) {
-                in_all = in_all.and(status);
-                threads.push(thread);
+        let tasks = open_folder(&folder.0, c"task").ok()?;
+        let mut entries = RawDir::new(&tasks, self.entries.spare_capacity_mut());
+        while let Some(entry) = entries.next() {
+            let tid = stat::number(entry.ok()?.file_name().to_bytes());
+            let Some(tid) = tid.and_then(|tid| u32::try_from(tid).ok()) else { continue };
+            let status = match &mut threads {
+                Some((pid, threads)) => task(&tasks, tid)
+                    .and_then(|folder| folder.thread(*pid, tid, buffer))
+                    .map(|(status, thread)| {
+                        threads.push(thread);
+                        status
+                    }),
+                None => {
+                    self.path.clear();
+                    self.path.push_str(itoa::Buffer::new().format(tid));
+                    self.path.push_str("/status");
+                    parsed(read_whole(&tasks, self.path.as_str(), buffer), stat::parse_status)
+                }
+            };
+            match status {
+                Ok(status) => in_all = in_all.and(status),
+                // It has exited since it was listed.
+                Err(error) if is_gone(error) => {}
+                Err(_) => return None,
             }
-        })?;
-        Some(in_all)
-    }
-
-    /// Sums up the threads of a process, whose own `status` is the main thread's alone.
-    /// `None` where they are more than may still be read at this scan.
-    ///
-    /// Threads that have exited are not in the sum of switches, which may fall; an account adds growth
-    /// alone, so that at most the growth of one interval is missed.
-    fn sum_threads(&mut self, folder: &Folder, count: u64, buffer: &mut Vec<u8>) -> Option<InAll> {
-        self.threads_left = self.threads_left.checked_sub(count)?;
-        let (mut in_all, path) = (InAll::default(), &mut self.path);
-        for_each_task(folder, &mut self.entries, |tasks, tid| {
-            path.clear();
-            path.push_str(itoa::Buffer::new().format(tid));
-            path.push_str("/status");
-            let text = read_whole(tasks, path.as_str(), buffer).ok();
-            if let Some(status) = text.and_then(stat::parse_status) {
-                in_all = in_all.and(status);
-            }
-        })?;
+        }
         Some(in_all)
     }
 
@@ -210,24 +213,6 @@ impl Proc {
     }
 }
 
-/// Calls `visit` with the folder `task` of a process and the number of each thread. One that has exited
-/// since it was listed is for `visit` to pass over.
-fn for_each_task(
-    folder: &Folder,
-    entries: &mut Vec<u8>,
-    mut visit: impl FnMut(&OwnedFd, u32),
-) -> Option<()> {
-    let tasks = open_folder(&folder.0, c"task").ok()?;
-    let mut entries = RawDir::new(&tasks, entries.spare_capacity_mut());
-    while let Some(entry) = entries.next() {
-        let tid = stat::number(entry.ok()?.file_name().to_bytes());
-        if let Some(tid) = tid.and_then(|tid| u32::try_from(tid).ok()) {
-            visit(&tasks, tid);
-        }
-    }
-    Some(())
-}
-
 /// The folder of a process in `/proc`, or that of a thread in the process's `task`.
 fn task(at: impl AsFd, number: u32) -> Result<Folder> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
@@ -240,17 +225,30 @@ impl Folder {
         read_whole(&self.0, name, buffer)
     }
 
+    /// Reads a file of the process that may be long, up to `limit` bytes.
+    pub(super) fn read_long(&self, name: &CStr, limit: u64) -> std::io::Result<Vec<u8>> {
+        let file = openat(&self.0, name, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+        let mut text = Vec::new();
+        std::fs::File::from(file).take(limit).read_to_end(&mut text)?;
+        Ok(text)
+    }
+
     /// The thread whose folder this is, with its status.
-    fn thread(&self, pid: u32, tid: u32, buffer: &mut Vec<u8>) -> Option<(Status, Thread)> {
-        let (name, stat) = stat::parse_stat(self.read(c"stat", buffer).ok()?)?;
+    fn thread(&self, pid: u32, tid: u32, buffer: &mut Vec<u8>) -> Result<(Status, Thread)> {
+        let (name, stat) = parsed(self.read(c"stat", buffer), stat::parse_stat)?;
         let name = String::from_utf8_lossy(name).into_owned();
-        let status = stat::parse_status(self.read(c"status", buffer).ok()?)?;
+        let status = parsed(self.read(c"status", buffer), stat::parse_status)?;
         let io = self.read(c"io", buffer).ok().and_then(stat::parse_io);
         let waits_in = self.read(c"wchan", buffer).ok().and_then(stat::parse_wchan);
         let waits_in = waits_in.map(|name| String::from_utf8_lossy(name).into_owned());
         let reading = Reading { io, switches: Some(status.switches), ..Reading::of(stat) };
-        Some((status, Thread { pid, tid, name, reading, waits_in }))
+        Ok((status, Thread { pid, tid, name, reading, waits_in }))
     }
+}
+
+/// What has been read, understood.
+fn parsed<'t, T>(text: Result<&'t [u8]>, parse: impl Fn(&'t [u8]) -> Option<T>) -> Result<T> {
+    parse(text?).ok_or(Errno::BADMSG)
 }
 
 /// Reads a file with one call; the kernel gives these files whole.

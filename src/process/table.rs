@@ -21,7 +21,7 @@ pub(super) struct Top {
 /// In which group a process is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Place {
-    /// It is to be asked: the process is new, or runs another program than before.
+    /// The rules are to be asked: the process is new, or may be another than before.
     #[default]
     Unknown,
     /// No rule takes it; its ancestors are still to be asked.
@@ -46,7 +46,7 @@ impl Place {
 /// Where processes belong that no rule takes.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Rest {
-    /// To the group of the nearest ancestor that a rule takes, if there is one.
+    /// To the group of the nearest ancestor that a rule takes, or where they were by that or by a rule before.
     pub(super) children: bool,
     /// Else to the group of their command; otherwise to none.
     pub(super) others: bool,
@@ -60,6 +60,8 @@ pub(super) struct Known {
     stat: Stat,
     pub(super) comm: Box<[u8]>,
     pub(super) place: Place,
+    /// The group that it was in by a rule when it was last to be asked again.
+    former: Option<usize>,
     counted_in_group: Counted,
     /// The agent in whose tree it was found; kept when it is re-parented.
     agent: Option<usize>,
@@ -79,6 +81,7 @@ impl Known {
             stat,
             comm: comm.into(),
             place: Place::Unknown,
+            former: None,
             counted_in_group: Counted::default(),
             agent: None,
             counted_for_agent: Counted::default(),
@@ -86,6 +89,14 @@ impl Known {
             reading: None,
             fd_limit: None,
         }
+    }
+
+    /// Has the rules asked again.
+    pub(super) fn ask_again(&mut self) {
+        if let Place::ByRule(group) = self.place {
+            self.former = Some(group);
+        }
+        self.place = Place::Unknown;
     }
 }
 
@@ -120,10 +131,10 @@ impl Table {
         }
         if *known.comm != *comm {
             known.comm = comm.into();
-            known.place = Place::Unknown;
+            known.ask_again();
         }
         if known.stat.forked && !stat.forked {
-            known.place = Place::Unknown;
+            known.ask_again();
         }
         known.met = scan;
         known.stat = stat;
@@ -188,7 +199,7 @@ impl Table {
             }
             let inherited = if rest.children { self.inherited(pid) } else { None };
             let Some(known) = self.known.get_mut(&pid) else { continue };
-            known.place = match inherited {
+            known.place = match inherited.or(known.former.filter(|_| rest.children)) {
                 Some(group) => Place::ByRule(group),
                 None if rest.others => {
                     let group = groups.by_name(&String::from_utf8_lossy(&known.comm));

@@ -3,6 +3,7 @@ process is known by its pid. Everything that theirs shows must be in ours; while
 same, and what counters have grown by since the first look."""
 
 import os
+import pathlib
 import re
 import signal
 import sys
@@ -11,6 +12,7 @@ import urllib.request
 
 SAMPLE = re.compile(r"(namedprocess_namegroup_\w+)\{(.*)\} (\S+)")
 LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
+PATIENCE = 30
 # Theirs counts the first of a process's several threads twice.
 TWICE = {"namedprocess_namegroup_threads_wchan", "namedprocess_namegroup_states"}
 
@@ -28,17 +30,30 @@ def look(url: str) -> dict:
 def members(pid: int) -> list[int]:
     """The scene's processes: all of the session that its first process leads."""
     processes = [int(name) for name in os.listdir("/proc") if name.isdigit()]
-    return [process for process in processes if stat(process)[1] == pid]
+    return [process for process in processes if session(process) == pid]
 
 
-def stat(pid: int) -> tuple[str, int]:
-    """State and session of a process."""
+def session(pid: int) -> int:
+    """The session of a process; 0 for one that has ended."""
     try:
-        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
-            fields = file.read().rpartition(")")[2].split()
+        return os.getsid(pid)
     except OSError:
-        return "", 0
-    return fields[0], int(fields[3])
+        return 0
+
+
+def until(what: str, holds) -> None:
+    """Waits until something holds, for as long as a slow machine may take."""
+    deadline = time.monotonic() + PATIENCE
+    while not holds():
+        if time.monotonic() > deadline:
+            sys.exit(f"not so: {what}")
+        time.sleep(0.01)
+
+
+def is_at_rest(pid: int) -> bool:
+    """Whether all threads of a process have stopped: one that writes to a disk does so later."""
+    tasks = [f"/proc/{pid}/task/{task}/stat" for task in os.listdir(f"/proc/{pid}/task")]
+    return all(pathlib.Path(task).read_text(encoding="utf-8").rpartition(")")[2].split()[0] == "T" for task in tasks)
 
 
 def at_rest(pid: int, urls: list[str]) -> list[dict]:
@@ -46,9 +61,7 @@ def at_rest(pid: int, urls: list[str]) -> list[dict]:
     scene = members(pid)
     for process in scene:
         os.kill(process, signal.SIGSTOP)
-    while any(stat(process)[0] != "T" for process in scene):
-        time.sleep(0.01)
-    time.sleep(0.2)
+    until("the scene stands still", lambda: all(is_at_rest(process) for process in scene))
     seen = [look(url) for url in urls]
     for process in scene:
         os.kill(process, signal.SIGCONT)
@@ -63,8 +76,7 @@ def value(family: str, seen: float) -> float:
 def main() -> None:
     """Looks twice, and compares."""
     pid, urls = int(sys.argv[1]), sys.argv[2:4]
-    while len(members(pid)) < 4:
-        time.sleep(0.1)
+    until("the scene is set", lambda: len(members(pid)) == 4)
     time.sleep(0.5)
     first = at_rest(pid, urls)
     time.sleep(1)
@@ -86,7 +98,9 @@ def main() -> None:
             states = [ours[key] for key in ours if key[0].endswith("_states") and labels <= key[1]]
             if sum(states) != threads:
                 faults.append(f"{sorted(labels)}: {threads} threads, and in all states {sum(states)}")
-    groups = {dict(labels)["groupname"] for _, labels in theirs}
+    groups, ours_too = ({dict(labels)["groupname"] for _, labels in seen} for seen in (theirs, ours))
+    if ours_too != groups:
+        faults.append(f"groups {groups} there, {ours_too} here")
     names = {dict(labels).get("threadname") for _, labels in theirs} - {None}
     if len(groups) != 2 or not {"pool", "flusher"} <= names:
         faults.append(f"the scene is not as it should be: groups {groups}, threads {names}")

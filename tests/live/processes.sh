@@ -15,9 +15,9 @@ fi
 source "$here/../daemon.sh"
 cat >"$scratch/names.yml" <<'YAML'
 process_names:
-  - name: "{{.ExeBase}} of {{.Username}}: {{.Matches.what}}"
+  - name: "{{.ExeBase}} of {{.Username}}: {{.Matches.exe}}"
     comm: [python3]
-    cmdline: ['scene\.py (?P<what>\w+)']
+    cmdline: ['scene\.py (?P<exe>\w+)']
   - name: "{{.Comm}}"
     exe: [sleep]
     cmdline: ['^sleep 60[0-9]$', '7$']
