@@ -6,18 +6,12 @@
 # Arguments: see scrape_cost.py.
 set -euo pipefail
 
+here=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
 # shellcheck source=tests/daemon.sh
-source "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/../tests/daemon.sh"
-process_exporter=$(command -v prometheus-process-exporter || true)
-if [ -z "$process_exporter" ]; then
-    # Unpacked, not installed: nothing is to start by itself.
-    if ! (cd "$scratch" && apt-get -qq download prometheus-process-exporter 2>apt.log); then
-        echo "skipped: prometheus-process-exporter cannot be had: $(tail -n 1 "$scratch/apt.log")"
-        exit 0
-    fi
-    dpkg -x "$scratch"/prometheus-process-exporter_*.deb "$scratch/process_exporter"
-    process_exporter=$scratch/process_exporter/usr/bin/prometheus-process-exporter
-fi
+source "$here/../tests/daemon.sh"
+# shellcheck source=benches/peer.sh
+source "$here/peer.sh"
+find_peer prometheus-process-exporter
 if [ ! -x "$musterd" ]; then (cd "$top" && cargo build --release --locked --quiet); fi
 printf 'process_names:\n  - name: "{{.Comm}}"\n    cmdline: [".+"]\n' >"$scratch/names.yml"
 for _ in $(seq 200); do start sleeper sleep 1000000; done
@@ -32,11 +26,11 @@ compare() { # TITLE FLAGS... - on both sides
     start_musterd
     local ours=$pid
     their_url=http://127.0.0.1:$(free_port)
-    start process_exporter "$process_exporter" -web.listen-address "${their_url#http://}" "$@"
+    start process_exporter "$peer" -web.listen-address "${their_url#http://}" "$@"
     theirs=$pid
     answers "$their_url/metrics"
     printf '\n%s\n' "$title"
-    python3 "$top/benches/scrape_cost.py" musterd "$ours" "$musterd_url/metrics?collect[]=namedprocess" \
+    python3 "$here/scrape_cost.py" musterd "$ours" "$musterd_url/metrics?collect[]=namedprocess" \
         process-exporter "$theirs" "$their_url/metrics" "${arguments[@]}"
     kill "$ours" "$theirs"
     wait "$ours" "$theirs" || true

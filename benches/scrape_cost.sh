@@ -5,18 +5,12 @@
 # them does not answer. Arguments: see scrape_cost.py.
 set -euo pipefail
 
+here=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
 # shellcheck source=tests/daemon.sh
-source "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/../tests/daemon.sh"
-node_exporter=$(command -v prometheus-node-exporter || true)
-if [ -z "$node_exporter" ]; then
-    # Unpacked, not installed: nothing is to start by itself.
-    if ! (cd "$scratch" && apt-get -qq download prometheus-node-exporter 2>apt.log); then
-        echo "skipped: prometheus-node-exporter cannot be had: $(tail -n 1 "$scratch/apt.log")"
-        exit 0
-    fi
-    dpkg -x "$scratch"/prometheus-node-exporter_*.deb "$scratch/node_exporter"
-    node_exporter=$scratch/node_exporter/usr/bin/prometheus-node-exporter
-fi
+source "$here/../tests/daemon.sh"
+# shellcheck source=benches/peer.sh
+source "$here/peer.sh"
+find_peer prometheus-node-exporter
 
 start_musterd
 ours=$pid
@@ -25,15 +19,15 @@ our_url="$musterd_url/metrics?exclude[]=namedprocess&exclude[]=agents&exclude[]=
 
 their_url=http://127.0.0.1:$(free_port)/metrics
 address=${their_url#http://}
-start node_exporter "$node_exporter" --web.listen-address="${address%/metrics}" --web.disable-exporter-metrics
+start node_exporter "$peer" --web.listen-address="${address%/metrics}" --web.disable-exporter-metrics
 theirs=$pid
 answers "$their_url"
 
 compare() {
-    python3 "$top/benches/scrape_cost.py" musterd "$ours" "$our_url" node_exporter "$theirs" "$their_url" "$@"
+    python3 "$here/scrape_cost.py" musterd "$ours" "$our_url" node_exporter "$theirs" "$their_url" "$@"
 }
 
-"$node_exporter" --version 2>&1 | head -n 1
+"$peer" --version 2>&1 | head -n 1
 printf '\nplain, back to back\n' && compare "$@"
 printf '\ngzip, back to back\n' && compare --gzip "$@"
 printf '\nplain, paced\n' && compare --scrapes 50 --pause 0.05 "$@"
