@@ -7,6 +7,8 @@
 
 use crate::clock;
 use crate::open_files::is_shortage;
+use nix::errno::Errno;
+use nix::unistd::getpgid;
 use rustix::process::Pid;
 use std::io::{self, Read};
 use std::time::Duration;
@@ -95,12 +97,23 @@ pub(crate) fn any_member(leader: Pid) -> io::Result<Option<Pid>> {
         let number = name.to_str().and_then(|name| name.parse().ok());
         let pid = number.and_then(Pid::from_raw).filter(|pid| *pid != leader);
         if let Some(pid) = pid
+            && may_be_of(pid, leader)
             && find(pid)?.is_some_and(|stat| stat.is_member(leader))
         {
             return Ok(Some(pid));
         }
     }
     Ok(None)
+}
+
+/// Whether a process may be of a leader's group: a question that costs a tenth of reading its line.
+fn may_be_of(pid: Pid, leader: Pid) -> bool {
+    // Not rustix's, for which no group is 0, as one is that was begun outside this container.
+    match getpgid(Some(nix::unistd::Pid::from_raw(pid.as_raw_nonzero().get()))) {
+        Ok(group) => group.as_raw() == leader.as_raw_nonzero().get(),
+        // Where the question itself is not allowed, its line tells.
+        Err(error) => error != Errno::ESRCH,
+    }
 }
 
 #[cfg(test)]
@@ -127,18 +140,36 @@ mod tests {
         assert_eq!(parse(b"1 (\xff) S \xff"), None);
     }
 
+    /// A process of its own group, or of that of another; ended when dropped.
+    struct Sleeper(std::process::Child);
+
+    impl Sleeper {
+        fn of_group(leader: u32) -> Self {
+            let leader = i32::try_from(leader).unwrap();
+            let mut command = std::process::Command::new("sleep");
+            Self(command.arg("1000").process_group(leader).spawn().unwrap())
+        }
+    }
+
+    impl Drop for Sleeper {
+        fn drop(&mut self) {
+            self.0.kill().unwrap();
+            self.0.wait().unwrap();
+        }
+    }
+
     #[test]
     fn a_process_has_a_group_and_a_start() {
-        let mut child =
-            std::process::Command::new("sleep").arg("1000").process_group(0).spawn().unwrap();
-        let pid = Pid::from_child(&child);
+        let leader = Sleeper::of_group(0);
+        let pid = Pid::from_child(&leader.0);
         let stat = read(pid).unwrap();
         assert_eq!((stat.ended, stat.group), (false, pid.as_raw_nonzero().get()));
         assert!(stat.is_member(pid) && any_member(pid).unwrap().is_none());
-        let (began, now) = (began(child.id()).unwrap(), clock::monotonic());
+        let member = Sleeper::of_group(leader.0.id());
+        assert_eq!(any_member(pid).unwrap(), Some(Pid::from_child(&member.0)));
+        let (began, now) = (began(leader.0.id()).unwrap(), clock::monotonic());
         assert!(began <= now && now - began < Duration::from_secs(3600), "{began:?} {now:?}");
-        child.kill().unwrap();
-        child.wait().unwrap();
+        drop((member, leader));
         assert!(read(pid).is_none());
     }
 }

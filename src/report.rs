@@ -7,7 +7,8 @@ mod told;
 
 use crate::stderr;
 use musterd_client::{Agent, DEFAULT_SOCKET, Status};
-use rustix::process::{Pid, Signal, getpgrp, kill_process};
+use nix::unistd::getpgrp;
+use rustix::process::{Pid, Signal, kill_process};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
@@ -193,7 +194,8 @@ async fn received_by(listener: &mut Option<Listener>) {
 /// Whether what is typed at the controlling terminal comes to this process, and to all of its group.
 fn is_in_foreground() -> bool {
     let group = std::fs::File::open("/dev/tty").map(rustix::termios::tcgetpgrp);
-    matches!(group, Ok(Ok(group)) if group == getpgrp())
+    // Its own is 0 where it was begun outside this container, which rustix does not expect.
+    matches!(group, Ok(Ok(group)) if group.as_raw_nonzero().get() == getpgrp().as_raw())
 }
 
 /// What to exit with after a command that has failed, and what kind of error that is.
