@@ -9,7 +9,7 @@ use musterd::process::{AGENT_FAMILIES, AgentRoot, FAMILIES, Options, Processes, 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 type Values = BTreeMap<String, f64>;
@@ -201,6 +201,12 @@ fn threads_are_counted_by_name() {
     assert_eq!(values[r#"musterd_process_overflow_total{limit="max_thread_names"}"#], 2.0);
 }
 
+/// One test counts the children of this process: to be held by whoever has any.
+fn with_children() -> MutexGuard<'static, ()> {
+    static CHILDREN: Mutex<()> = Mutex::new(());
+    CHILDREN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// A copy of the fixture that may be changed; gone when dropped.
 struct Changeable(PathBuf);
 
@@ -208,6 +214,7 @@ impl Changeable {
     fn new(name: &str) -> Self {
         let folder = std::env::temp_dir().join(format!("musterd-{name}-{}", std::process::id()));
         let fixture = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/process/proc");
+        let _alone = with_children();
         let copied = Command::new("cp").arg("-r").arg(fixture).arg(&folder).status().unwrap();
         assert!(copied.success());
         Self(folder)
@@ -258,6 +265,7 @@ fn rules_are_asked_again_some_time() {
 
 #[test]
 fn a_long_command_line_is_read_to_its_end() {
+    let _alone = with_children();
     let mut live = processes("/proc", "groups = [{ name = 'long', cmdline = ' end-marker$' }]");
     let long = "x".repeat(20_000);
     let arguments = ["-c", "read -r _", &long, "end-marker"];
@@ -337,6 +345,7 @@ impl Drop for Sleeper {
 
 #[test]
 fn real_children_come_and_go() {
+    let _alone = with_children();
     let mut live =
         processes("/proc", "groups = [{ name = 'sleepers', cmdline = '^sleep 271\\.828$' }]");
     let agents = [AgentRoot { name: "me".into(), pid: std::process::id(), start_time: None }];
