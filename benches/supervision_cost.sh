@@ -12,11 +12,11 @@ if ! command -v supervisord >/dev/null; then
 fi
 
 mkdir "$scratch/conf.d"
+printf '[agents.supervision]\nrestart = "always"\nbackoff_initial = "1ms"\n' >"$scratch/conf.d/agents.toml"
 printf '[supervisord]\nnodaemon = true\nuser = %s\nlogfile = /dev/null\nlogfile_maxbytes = 0\npidfile = %s\n' \
     "$(id -un)" "$scratch/supervisord.pid" >"$scratch/supervisord.conf"
 for number in $(seq 50); do
-    printf '[[agent]]\nname = "sleeper-%s"\ncommand = ["/bin/sleep", "1000000"]\nrestart = "always"\n%s\n' \
-        "$number" 'backoff_initial = "1ms"' >>"$scratch/conf.d/agents.toml"
+    printf '[[agent]]\nname = "sleeper-%s"\ncommand = ["/bin/sleep", "1000000"]\n' "$number" >>"$scratch/conf.d/agents.toml"
     printf '[program:sleeper-%s]\ncommand = /bin/sleep 1000000\nautorestart = true\nstartsecs = 0\n' \
         "$number" >>"$scratch/supervisord.conf"
 done

@@ -196,13 +196,14 @@ enum From {
     /// Flags of node_exporter
     #[command(
         after_help = "Prints the keys that differ from the defaults. Names on standard error \
-        each flag that cannot be said. Exits with 0 unless a flag is malformed."
+        each flag that cannot be said, and what is not the same. Exits with 0 unless a flag is malformed."
     )]
     NodeExporter(Flags),
     /// Flags of process-exporter, and its file of process names
     #[command(
         after_help = "Prints the keys that do the same. The file of -config.path is read. Names on \
-        standard error what cannot be said. Exits with 0 unless a flag or that file is malformed."
+        standard error what cannot be said, and what is not the same. Exits with 0 unless a flag \
+        or that file is malformed."
     )]
     ProcessExporter(Flags),
 }

@@ -4,8 +4,8 @@
 //! In reading order: `stat` parses what the kernel writes about a process, `scan` reads it,
 //! `table` knows processes from scan to scan, `account` makes counters that never go backwards;
 //! `rule` takes processes for groups, `name` names these, `identity` is what both ask of a process,
-//! `group` holds them, `threads` what their threads have used;
-//! `families` and `thread_families` emit; [`own`] is the daemon's own `process_*`.
+//! `group` holds them, `threads` what their threads have used; `families` and `thread_families` emit;
+//! [`own`] is the daemon's own `process_*`.
 //!
 //! This room must not know what an agent is beyond its name and first process, nor about formats.
 
